@@ -1,0 +1,361 @@
+#include <algorithm>
+
+#include "bindings/layer.h"
+#include "common/random.h"
+
+namespace rlmrec_fast {
+namespace {
+
+enum class Combine : int64_t { sum, mean, concat, last };
+
+// The graph's tensors, checked as far as sizes and types go.
+struct Graph {
+  Tensor offsets, columns, scale, partition;
+  int64_t num_nodes, num_parts;
+
+  Graph(const Tensor& offsets_, const Tensor& columns_, const Tensor& scale_, const Tensor& partition_)
+      : offsets(check_longs(offsets_, "propagate: offsets")),
+        columns(check_ints(columns_, "propagate: columns")),
+        scale(torch::stable::contiguous(scale_)),
+        partition(torch::stable::contiguous(partition_)),
+        num_nodes(offsets.numel() - 1),
+        num_parts(partition.size(0) - 1) {
+    check(num_nodes >= 0, "propagate: offsets must not be empty");
+    check(scale.numel() == num_nodes, "propagate: scale must have ", num_nodes, " elements (got ",
+          scale.numel(), ")");
+    check(partition.dim() == 2 && partition.size(1) == 2 && num_parts >= 0 &&
+              partition.scalar_type() == ScalarType::Long,
+          "propagate: partition must be an int64 table of two columns");
+    const int64_t* last = const_data<int64_t>(partition) + 2 * num_parts;
+    check(last[0] == num_nodes && last[1] == columns.numel(),
+          "propagate: partition must end at (", num_nodes, ", ", columns.numel(), ") (got (", last[0],
+          ", ", last[1], "))");
+  }
+};
+
+// The columns that dropout keeps, for all layers of one pass.
+struct Dropout {
+  std::unique_ptr<int32_t[]> columns, row_kept, part_kept;
+
+  Dropout(const Graph& graph, uint64_t seed, double keep_rate, bool transpose) {
+    if (keep_rate >= 1) return;
+    columns.reset(new int32_t[static_cast<size_t>(graph.columns.numel())]);
+    row_kept.reset(new int32_t[static_cast<size_t>(graph.num_nodes)]);
+    part_kept.reset(new int32_t[static_cast<size_t>(graph.num_parts)]);
+    DropoutArgs args{const_data<int64_t>(graph.offsets),
+                     const_data<int32_t>(graph.columns),
+                     const_data<int64_t>(graph.partition),
+                     graph.num_nodes,
+                     kChunk,
+                     child_seed(seed, 0),
+                     keep_rate,
+                     transpose,
+                     columns.get(),
+                     row_kept.get(),
+                     part_kept.get()};
+    torch::stable::parallel_for(0, graph.num_parts, 1, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(drop_edges, args, begin, end);
+    });
+  }
+};
+
+template <class T>
+struct Table {
+  const T* data = nullptr;
+  int64_t stride = 0;
+};
+
+// Runs layers of one operator call; `make(...)` fills what differs between them.
+template <class T>
+struct Layers {
+  PropagateArgs<T> args;
+  Dropout dropout;
+  const int64_t* rows = nullptr;
+  int64_t num_rows = 0;
+  double noise = 0;
+  uint64_t seed;
+  // Two tables that take turns as input and output of inner layers.
+  std::unique_ptr<T[]> buffers[2];
+
+  Layers(const Graph& graph, uint64_t seed_, double keep_rate, bool transpose, int64_t d)
+      : dropout(graph, seed_, keep_rate, transpose), seed(seed_) {
+    args.offsets = const_data<int64_t>(graph.offsets);
+    args.columns = dropout.columns ? dropout.columns.get() : const_data<int32_t>(graph.columns);
+    args.row_kept = dropout.row_kept.get();
+    args.part_kept = dropout.part_kept.get();
+    args.partition = const_data<int64_t>(graph.partition);
+    args.num_rows = graph.num_nodes;
+    args.num_parts = graph.num_parts;
+    args.column_scale = args.row_scale = const_data<Accumulate<T>>(graph.scale);
+    args.d = d;
+  }
+
+  T* buffer(int64_t layer) {
+    auto& table = buffers[layer % 2];
+    if (!table) table.reset(new T[static_cast<size_t>(args.num_rows * args.d)]);
+    return table.get();
+  }
+
+  PropagateArgs<T> layer_args(int64_t layer, Table<T> x, T* y, int64_t y_stride) const {
+    PropagateArgs<T> layer_args = args;
+    layer_args.x = x.data;
+    layer_args.x_stride = x.stride;
+    layer_args.y = y;
+    layer_args.y_stride = y_stride;
+    layer_args.noise = noise;
+    layer_args.noise_seed = child_seed(seed, static_cast<uint64_t>(layer));
+    return layer_args;
+  }
+
+  // The last layer: only the needed rows, where they are given.
+  void run_last(const PropagateArgs<T>& layer_args) const {
+    if (rows == nullptr) return run_layer(layer_args);
+    torch::stable::parallel_for(0, num_rows, 64, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(propagate_rows, layer_args, rows, begin, end);
+    });
+  }
+};
+
+template <class T>
+void copy_rows(Table<T> x, const int64_t* rows, int64_t num_rows, int64_t d, T* y, int64_t y_stride) {
+  torch::stable::parallel_for(0, num_rows, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const T* row = x.data + (rows ? rows[i] : i) * x.stride;
+      std::copy(row, row + d, y + i * y_stride);
+    }
+  });
+}
+
+// y = factor * sum_l M^l x by Horner's rule, or M^L x where base is absent: linear, so it is its own adjoint
+// up to the transposed mask.
+template <class T>
+void run_linear(Layers<T>& layers, Table<T> x, bool add_base, Accumulate<T> factor, int64_t num_layers,
+                T* y) {
+  const int64_t d = layers.args.d;
+  Table<T> current = x;
+  for (int64_t layer = 1; layer <= num_layers; ++layer) {
+    const bool last = layer == num_layers;
+    T* out = last ? y : layers.buffer(layer);
+    PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
+    if (add_base) {
+      args.base = x.data;
+      args.base_stride = x.stride;
+      args.factor = last ? factor : 1;
+    }
+    if (last) {
+      layers.run_last(args);
+    } else {
+      run_layer(args);
+    }
+    current = {out, d};
+  }
+}
+
+// As run_linear, for layers that noise makes nonlinear: the sum is kept beside the layers.
+template <class T>
+void run_noisy_sum(Layers<T>& layers, Table<T> x, Accumulate<T> factor, int64_t num_layers, T* y) {
+  const int64_t d = layers.args.d;
+  std::vector<T> sum(static_cast<size_t>(layers.args.num_rows * d));
+  copy_rows<T>(x, nullptr, layers.args.num_rows, d, sum.data(), d);
+  Table<T> current = x;
+  for (int64_t layer = 1; layer < num_layers; ++layer) {
+    T* out = layers.buffer(layer);
+    PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
+    args.accumulator = sum.data();
+    args.accumulator_stride = d;
+    run_layer(args);
+    current = {out, d};
+  }
+  PropagateArgs<T> args = layers.layer_args(num_layers, current, y, d);
+  args.base = sum.data();
+  args.base_stride = d;
+  args.factor = factor;
+  layers.run_last(args);
+}
+
+// y holds layer l in its columns l * d ..; inner layers propagate straight from there unless only some rows
+// are wanted.
+template <class T>
+void run_concat(Layers<T>& layers, Table<T> x, int64_t num_layers, T* y) {
+  const int64_t d = layers.args.d;
+  const int64_t width = (num_layers + 1) * d;
+  const int64_t out_rows = layers.rows ? layers.num_rows : layers.args.num_rows;
+  copy_rows(x, layers.rows, out_rows, d, y, width);
+  Table<T> current = x;
+  for (int64_t layer = 1; layer <= num_layers; ++layer) {
+    T* out = y + layer * d;
+    if (layer == num_layers) {
+      layers.run_last(layers.layer_args(layer, current, out, width));
+    } else if (layers.rows == nullptr) {
+      run_layer(layers.layer_args(layer, current, out, width));
+      current = {out, width};
+    } else {
+      T* inner = layers.buffer(layer);
+      run_layer(layers.layer_args(layer, current, inner, d));
+      current = {inner, d};
+      copy_rows(current, layers.rows, out_rows, d, out, width);
+    }
+  }
+}
+
+// The adjoint of run_concat: h = g_L, then h = M^T h + g_l for l = L-1 .. 0.
+template <class T>
+void run_concat_backward(Layers<T>& layers, Table<T> grad, int64_t num_layers, T* y) {
+  const int64_t d = layers.args.d;
+  Table<T> current = {grad.data + num_layers * d, grad.stride};
+  for (int64_t layer = num_layers - 1; layer >= 0; --layer) {
+    T* out = layer == 0 ? y : layers.buffer(layer);
+    PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
+    args.base = grad.data + layer * d;
+    args.base_stride = grad.stride;
+    run_layer(args);
+    current = {out, d};
+  }
+}
+
+struct Rows {
+  Tensor tensor;
+  const int64_t* data = nullptr;
+  int64_t count = 0;
+
+  Rows(const std::optional<Tensor>& rows, int64_t num_nodes) {
+    if (!rows) return;
+    tensor = check_longs(*rows, "propagate: rows");
+    data = const_data<int64_t>(tensor);
+    count = tensor.numel();
+    check_ids(data, count, num_nodes, "propagate: rows");
+  }
+};
+
+Combine read_combine(int64_t combine) {
+  check(combine >= 0 && combine <= 3, "propagate: combine must be 0, 1, 2 or 3 (got ", combine, ")");
+  return static_cast<Combine>(combine);
+}
+
+void check_settings(int64_t num_layers, double keep_rate, double noise) {
+  check(num_layers >= 0, "propagate: num_layers must not be negative (got ", num_layers, ")");
+  check(keep_rate > 0 && keep_rate <= 1, "propagate: keep_rate must be in (0, 1] (got ", keep_rate, ")");
+  check(noise >= 0 && noise < 1e30, "propagate: noise must be finite and not negative (got ", noise, ")");
+}
+
+template <class T>
+void check_scale(const Graph& graph) {
+  check(graph.scale.scalar_type() == scalar_type<Accumulate<T>>(),
+        "propagate: scale must be float64 for float64 tables, else float32");
+}
+
+Tensor propagate(const Tensor& x_, const Tensor& offsets, const Tensor& columns, const Tensor& scale,
+                 const Tensor& partition, const Tensor& seed, const std::optional<Tensor>& rows_,
+                 int64_t num_layers, int64_t combine_, double keep_rate, double noise, bool transpose) {
+  const Graph graph(offsets, columns, scale, partition);
+  const Tensor x = check_table(x_, "propagate: x");
+  check(x.size(0) == graph.num_nodes, "propagate: x must have ", graph.num_nodes, " rows (got ",
+        x.size(0), ")");
+  check_settings(num_layers, keep_rate, noise);
+  const Combine combine = read_combine(combine_);
+  const Rows rows(rows_, graph.num_nodes);
+  const int64_t d = x.size(1);
+  const int64_t width = combine == Combine::concat ? (num_layers + 1) * d : d;
+  Tensor y = empty_of(x, {rows_ ? rows.count : graph.num_nodes, width}, x.scalar_type());
+  if (y.numel() == 0) return y;
+  dispatch_storage(x, "propagate: x", [&](auto type) {
+    using T = decltype(type);
+    check_scale<T>(graph);
+    const Table<T> table{const_data<T>(x), x.stride(0)};
+    T* out = mutable_data<T>(y);
+    if (num_layers == 0) return copy_rows(table, rows.data, y.size(0), d, out, d);
+    Layers<T> layers(graph, read_seed(seed, "propagate"), keep_rate, transpose, d);
+    layers.rows = rows.data;
+    layers.num_rows = rows.count;
+    layers.noise = noise;
+    const auto factor = static_cast<Accumulate<T>>(
+        combine == Combine::mean ? 1.0 / static_cast<double>(num_layers + 1) : 1.0);
+    if (combine == Combine::concat) {
+      run_concat(layers, table, num_layers, out);
+    } else if (noise > 0 && combine != Combine::last) {
+      run_noisy_sum(layers, table, factor, num_layers, out);
+    } else {
+      run_linear(layers, table, combine != Combine::last, factor, num_layers, out);
+    }
+  });
+  return y;
+}
+
+// Spreads the gradients of the needed rows over all nodes, repeated rows summed in order.
+template <class T>
+Tensor spread_rows(const Tensor& grad, const Rows& rows, int64_t num_nodes) {
+  Tensor full = empty_of(grad, {num_nodes, grad.size(1)}, grad.scalar_type());
+  const Groups groups = group_by_row(rows.count, num_nodes, [&](int64_t i) { return rows.data[i]; });
+  scatter_sum<T>(
+      groups, const_data<T>(grad), grad.stride(0), grad.size(1), mutable_data<T>(full),
+      [](int64_t entry) { return entry; }, [](int64_t) { return Accumulate<T>{1}; });
+  return full;
+}
+
+Tensor propagate_backward(const Tensor& grad_, const Tensor& offsets, const Tensor& columns,
+                          const Tensor& scale, const Tensor& partition, const Tensor& seed,
+                          const std::optional<Tensor>& rows_, int64_t num_layers, int64_t combine_,
+                          double keep_rate, bool transpose) {
+  const Graph graph(offsets, columns, scale, partition);
+  const Tensor grad = check_table(grad_, "propagate_backward: grad");
+  check_settings(num_layers, keep_rate, 0);
+  const Combine combine = read_combine(combine_);
+  const Rows rows(rows_, graph.num_nodes);
+  const int64_t expected = rows_ ? rows.count : graph.num_nodes;
+  const int64_t parts = combine == Combine::concat ? num_layers + 1 : 1;
+  check(grad.size(0) == expected && grad.size(1) % parts == 0, "propagate_backward: grad must have ",
+        expected, " rows of a multiple of ", parts, " columns (got ", grad.size(0), " x ", grad.size(1), ")");
+  const int64_t d = grad.size(1) / parts;
+  Tensor y = empty_of(grad, {graph.num_nodes, d}, grad.scalar_type());
+  if (y.numel() == 0) return y;
+  dispatch_storage(grad, "propagate_backward: grad", [&](auto type) {
+    using T = decltype(type);
+    check_scale<T>(graph);
+    const Tensor full = rows_ ? spread_rows<T>(grad, rows, graph.num_nodes) : grad;
+    const Table<T> table{const_data<T>(full), full.stride(0)};
+    T* out = mutable_data<T>(y);
+    if (num_layers == 0) return copy_rows<T>(table, nullptr, graph.num_nodes, d, out, d);
+    Layers<T> layers(graph, read_seed(seed, "propagate_backward"), keep_rate, !transpose, d);
+    const auto factor = static_cast<Accumulate<T>>(
+        combine == Combine::mean ? 1.0 / static_cast<double>(num_layers + 1) : 1.0);
+    if (combine == Combine::concat) {
+      run_concat_backward(layers, table, num_layers, out);
+    } else {
+      run_linear(layers, table, combine != Combine::last, factor, num_layers, out);
+    }
+  });
+  return y;
+}
+
+Tensor edge_mask(const Tensor& offsets_, const Tensor& columns_, const Tensor& partition_,
+                 const Tensor& seed, double keep_rate) {
+  check_settings(0, keep_rate, 0);
+  const Tensor scale = empty_of(offsets_, {offsets_.numel() - 1}, ScalarType::Float);
+  const Graph graph(offsets_, columns_, scale, partition_);
+  Tensor mask = empty_of(offsets_, {columns_.numel()}, ScalarType::Bool);
+  if (mask.numel() == 0) return mask;
+  const PairHash hash = pair_hash(child_seed(read_seed(seed, "edge_mask"), 0));
+  const uint32_t threshold = rate_threshold(keep_rate);
+  const int64_t* offsets = const_data<int64_t>(graph.offsets);
+  const int32_t* columns = const_data<int32_t>(graph.columns);
+  bool* out = mutable_data<bool>(mask);
+  torch::stable::parallel_for(0, graph.num_nodes, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      const uint32_t hashed_row = hash_first(hash, static_cast<uint32_t>(row));
+      for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {
+        const auto column = static_cast<uint32_t>(columns[e]);
+        out[e] = keep_rate >= 1 || hash_second(hash, hashed_row, column) < threshold;
+      }
+    }
+  });
+  return mask;
+}
+
+}  // namespace
+}  // namespace rlmrec_fast
+
+STABLE_TORCH_LIBRARY_IMPL(rlmrec_fast, CPU, m) {
+  m.impl("propagate", TORCH_BOX(&rlmrec_fast::propagate));
+  m.impl("propagate_backward", TORCH_BOX(&rlmrec_fast::propagate_backward));
+  m.impl("edge_mask", TORCH_BOX(&rlmrec_fast::edge_mask));
+}

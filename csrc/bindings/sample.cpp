@@ -1,0 +1,35 @@
+#include "cpu/sample.h"
+
+#include <atomic>
+
+#include "bindings/common.h"
+
+namespace rlmrec_fast {
+namespace {
+
+Tensor sample(const Tensor& offsets_, const Tensor& items_, const Tensor& seed_, int64_t num_items) {
+  const Tensor offsets = check_longs(offsets_, "sample_negatives: offsets");
+  const Tensor items = check_ints(items_, "sample_negatives: items");
+  check(offsets.numel() >= 1, "sample_negatives: offsets must not be empty");
+  const uint64_t seed = read_seed(seed_, "sample_negatives");
+  const int64_t num_users = offsets.numel() - 1;
+  Tensor negatives = empty_of(offsets, {items.numel()}, ScalarType::Long);
+  std::atomic<int64_t> full_user{-1};
+  const auto* offset = const_data<int64_t>(offsets);
+  const auto* item = const_data<int32_t>(items);
+  auto* out = mutable_data<int64_t>(negatives);
+  torch::stable::parallel_for(0, num_users, 256, [&](int64_t begin, int64_t end) {
+    const int64_t user = sample_negatives(offset, item, num_items, seed, begin, end, out);
+    if (user >= 0) full_user = user;
+  });
+  check(full_user < 0, "sample_negatives: graph must leave every user at least one item without interaction "
+        "(got user ", full_user.load(), " with all ", num_items, " items)");
+  return negatives;
+}
+
+}  // namespace
+}  // namespace rlmrec_fast
+
+STABLE_TORCH_LIBRARY_IMPL(rlmrec_fast, CPU, m) {
+  m.impl("sample_negatives", TORCH_BOX(&rlmrec_fast::sample));
+}

@@ -1,0 +1,379 @@
+#include "cpu/propagate.h"
+
+#include <algorithm>
+
+#include "common/random.h"
+#include "cpu/vec.h"
+
+namespace rlmrec_fast::RLMREC_FAST_ISA {
+namespace {
+
+// Vectors of one row that stay in registers while its entries are added.
+constexpr int kMaxVectors = 8;
+
+// Entries [begin, end) of one row.
+struct Span {
+  int64_t begin;
+  int64_t end;
+};
+
+// kVectors neighbouring vectors of columns; with kTail the last one holds only `tail` elements.
+template <class T, int kVectors_, bool kTail>
+struct Block {
+  static constexpr int kVectors = kVectors_;
+  int64_t column;
+  int tail;
+
+  template <class Element>
+  inline __attribute__((always_inline)) Vec<T> get(const Element* row, int v) const {
+    const Element* p = row + column + v * kLanes<T>;
+    return kTail && v == kVectors - 1 ? load_partial(p, tail) : load(p);
+  }
+  template <class Element>
+  inline __attribute__((always_inline)) void set(Element* row, int v, Vec<T> value) const {
+    Element* p = row + column + v * kLanes<T>;
+    if (kTail && v == kVectors - 1) {
+      store_partial(p, value, tail);
+    } else {
+      store(p, value);
+    }
+  }
+};
+
+// Calls work(block) for blocks of up to kMaxVectors vectors that cover d columns.
+template <class T, class Work>
+RLMREC_FAST_INLINE void for_blocks(int64_t d, Work work) {
+  constexpr int kLane = kLanes<T>;
+  int64_t column = 0;
+  for (; column + kMaxVectors * kLane <= d; column += kMaxVectors * kLane) {
+    work(Block<T, kMaxVectors, false>{column, 0});
+  }
+  const auto full = static_cast<int>((d - column) / kLane);
+  if (full & 4) {
+    work(Block<T, 4, false>{column, 0});
+    column += 4 * kLane;
+  }
+  if (full & 2) {
+    work(Block<T, 2, false>{column, 0});
+    column += 2 * kLane;
+  }
+  if (full & 1) {
+    work(Block<T, 1, false>{column, 0});
+    column += kLane;
+  }
+  if (column < d) work(Block<T, 1, true>{column, static_cast<int>(d - column)});
+}
+
+template <bool kValues, class T>
+RLMREC_FAST_INLINE Accumulate<T> weight(const PropagateArgs<T>& args, int64_t entry,
+                                        int32_t column) {
+  if constexpr (kValues) return args.values[entry];
+  return args.column_scale[column];
+}
+
+// sum += the entries of the span. Narrow rows keep several interleaved sums, which would otherwise wait
+// for each other's additions.
+template <bool kValues, class T, class Block>
+RLMREC_FAST_INLINE void add_span(const PropagateArgs<T>& args, Block block, Span span,
+                                 Vec<T> (&sum)[Block::kVectors]) {
+  constexpr int kVectors = Block::kVectors;
+  constexpr int kChains = kVectors >= 4 ? 1 : 4 / kVectors;
+  Vec<T> chains[kChains][kVectors] = {};
+  int64_t entry = span.begin;
+  for (; entry + kChains <= span.end; entry += kChains) {
+#pragma GCC unroll 4
+    for (int chain = 0; chain < kChains; ++chain) {
+      const int32_t column = args.columns[entry + chain];
+      const T* row = args.x + column * args.x_stride;
+      const Vec<T> w = broadcast<T>(weight<kValues>(args, entry + chain, column));
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) chains[chain][v] += w * block.get(row, v);
+    }
+  }
+  for (; entry < span.end; ++entry) {
+    const int32_t column = args.columns[entry];
+    const T* row = args.x + column * args.x_stride;
+    const Vec<T> w = broadcast<T>(weight<kValues>(args, entry, column));
+#pragma GCC unroll 8
+    for (int v = 0; v < kVectors; ++v) chains[0][v] += w * block.get(row, v);
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < kVectors; ++v) {
+    for (int chain = 1; chain < kChains; ++chain) chains[0][v] += chains[chain][v];
+    sum[v] += chains[0][v];
+  }
+}
+
+// The kept entries of a part that is a chunk of a long row.
+template <class T>
+RLMREC_FAST_INLINE Span chunk_span(const PropagateArgs<T>& args, int64_t part) {
+  const int64_t begin = args.partition[2 * part + 1];
+  const int64_t end = args.partition[2 * part + 3];
+  return {begin, args.part_kept ? begin + args.part_kept[part] : end};
+}
+
+template <class Args>
+RLMREC_FAST_INLINE bool is_long(const Args& args, int64_t row) {
+  return args.offsets[row + 1] - args.offsets[row] > 2 * args.chunk;
+}
+
+// A long row starts and ends at part boundaries, so a part that starts in one is a chunk of it.
+template <class Args>
+RLMREC_FAST_INLINE bool is_chunk(const Args& args, int64_t part) {
+  const int64_t row = args.partition[2 * part];
+  return row < args.num_rows && is_long(args, row);
+}
+
+// Number of the first part of a long row.
+template <class T>
+int64_t first_part(const PropagateArgs<T>& args, int64_t row) {
+  int64_t low = 0, high = args.num_parts;
+  while (low < high) {
+    const int64_t middle = (low + high) / 2;
+    if (args.partition[2 * middle] < row) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+template <bool kValues, class T, class Block>
+RLMREC_FAST_INLINE void add_short_row(const PropagateArgs<T>& args, Block block, int64_t row,
+                                      Vec<T> (&sum)[Block::kVectors]) {
+  const int64_t begin = args.offsets[row];
+  const int64_t end = args.row_kept ? begin + args.row_kept[row] : args.offsets[row + 1];
+  for (int64_t chunk = begin; chunk < end; chunk += args.chunk) {
+    add_span<kValues>(args, block, {chunk, std::min(chunk + args.chunk, end)}, sum);
+  }
+}
+
+// In the same order of additions as its chunks and propagate_finish.
+template <bool kValues, class T, class Block>
+RLMREC_FAST_INLINE void add_long_row(const PropagateArgs<T>& args, Block block, int64_t row,
+                                     Vec<T> (&sum)[Block::kVectors]) {
+  for (int64_t part = first_part(args, row); args.partition[2 * part] == row; ++part) {
+    add_span<kValues>(args, block, chunk_span(args, part), sum);
+  }
+}
+
+// Lanes of the noise of one row from `column` on, uniform in [0, 1).
+RLMREC_FAST_INLINE Vec<float> noise_lanes(PairHash hash, uint32_t hashed_row, int64_t column) {
+  const Words bits = hash_second(hash, hashed_row, iota(static_cast<uint32_t>(column))) >> 8;
+  return __builtin_convertvector(bits, Vec<float>) * 5.9604644775390625e-8f;  // 2^-24
+}
+
+// noise / ||n|| of a row.
+double noise_scale(PairHash hash, uint32_t hashed_row, int64_t d, double noise) {
+  double squares = 0;
+  for (int64_t column = 0; column < d; column += kLanes<float>) {
+    const Vec<float> n = noise_lanes(hash, hashed_row, column);
+    for (int64_t i = 0; i < std::min<int64_t>(kLanes<float>, d - column); ++i) {
+      squares += static_cast<double>(n[i]) * n[i];
+    }
+  }
+  return squares > 0 ? noise / __builtin_sqrt(squares) : 0.0;
+}
+
+template <class T, class Block>
+RLMREC_FAST_INLINE void add_noise(const PropagateArgs<T>& args, Block block, int64_t node,
+                                  Vec<T> (&value)[Block::kVectors]) {
+  constexpr int kWidth = Block::kVectors * kLanes<T>;
+  const PairHash hash = pair_hash(args.noise_seed);
+  const uint32_t hashed_row = hash_first(hash, static_cast<uint32_t>(node));
+  const auto scale =
+      static_cast<Accumulate<T>>(noise_scale(hash, hashed_row, args.d, args.noise));
+  Accumulate<T> lanes[kWidth + kLanes<float>];
+  for (int i = 0; i < kWidth; i += kLanes<float>) {
+    const Vec<float> n = noise_lanes(hash, hashed_row, block.column + i);
+    for (int j = 0; j < kLanes<float>; ++j) lanes[i + j] = n[j] * scale;
+  }
+  const Vec<T> zero = {};
+  for (int v = 0; v < Block::kVectors; ++v) {
+    const Vec<T> n = load(lanes + v * kLanes<T>);
+    value[v] += value[v] > zero ? n : (value[v] < zero ? -n : zero);
+  }
+}
+
+// From the weighted sum of a node's row to the outputs, y's at row `out`.
+template <class T, class Block>
+RLMREC_FAST_INLINE void finish_row(const PropagateArgs<T>& args, Block block, int64_t node,
+                                   int64_t out, Vec<T> (&value)[Block::kVectors]) {
+  constexpr int kVectors = Block::kVectors;
+  if (args.row_scale != nullptr) {
+    for (int v = 0; v < kVectors; ++v) value[v] *= args.row_scale[node];
+  }
+  if (args.noise > 0) add_noise(args, block, node, value);
+  if (args.base != nullptr) {
+    const T* base = args.base + node * args.base_stride;
+    for (int v = 0; v < kVectors; ++v) value[v] = (value[v] + block.get(base, v)) * args.factor;
+  }
+  if (args.accumulator != nullptr) {
+    T* row = args.accumulator + node * args.accumulator_stride;
+    for (int v = 0; v < kVectors; ++v) {
+      block.set(row, v, (block.get(row, v) + value[v]) * args.factor);
+    }
+  }
+  if (args.y != nullptr) {
+    T* row = args.y + out * args.y_stride;
+    for (int v = 0; v < kVectors; ++v) block.set(row, v, value[v]);
+  }
+}
+
+template <bool kValues, class T>
+void run_parts(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_end) {
+  for (int64_t part = part_begin; part < part_end; ++part) {
+    if (is_chunk(args, part)) {
+      Accumulate<T>* carry = args.carry + part * args.d;
+      for_blocks<T>(args.d, [&](auto block) __attribute__((always_inline)) {
+        Vec<T> sum[decltype(block)::kVectors] = {};
+        add_span<kValues>(args, block, chunk_span(args, part), sum);
+        for (int v = 0; v < decltype(block)::kVectors; ++v) block.set(carry, v, sum[v]);
+      });
+      continue;
+    }
+    for (int64_t row = args.partition[2 * part]; row < args.partition[2 * part + 2]; ++row) {
+      for_blocks<T>(args.d, [&](auto block) __attribute__((always_inline)) {
+        Vec<T> sum[decltype(block)::kVectors] = {};
+        add_short_row<kValues>(args, block, row, sum);
+        finish_row(args, block, row, row, sum);
+      });
+    }
+  }
+}
+
+template <bool kValues, class T>
+void run_rows(const PropagateArgs<T>& args, const int64_t* rows, int64_t begin, int64_t end) {
+  for (int64_t i = begin; i < end; ++i) {
+    const int64_t row = rows[i];
+    for_blocks<T>(args.d, [&](auto block) __attribute__((always_inline)) {
+      Vec<T> sum[decltype(block)::kVectors] = {};
+      if (is_long(args, row)) {
+        add_long_row<kValues>(args, block, row, sum);
+      } else {
+        add_short_row<kValues>(args, block, row, sum);
+      }
+      finish_row(args, block, row, i, sum);
+    });
+  }
+}
+
+// Copies the kept entries of one row's span to its front and returns their number.
+int32_t compact(const DropoutArgs& args, PairHash hash, uint32_t threshold, int64_t row,
+                int64_t begin, int64_t end) {
+  const auto node = static_cast<uint32_t>(row);
+  const uint32_t hashed_row = hash_first(hash, node);
+  int64_t kept = begin;
+  int64_t entry = begin;
+#ifdef __AVX512F__
+  for (; entry < end; entry += 16) {
+    const int64_t left = end - entry;
+    const auto lanes = static_cast<__mmask16>(left >= 16 ? 0xffffU : (1U << left) - 1U);
+    const __m512i loaded = _mm512_maskz_loadu_epi32(lanes, args.columns + entry);
+    const Words columns = load_bits<Words>(&loaded);
+    const Words hashes = args.transpose
+                             ? mix32(mix32(columns ^ hash.first_key) ^ mix32(node ^ hash.second_key))
+                             : hash_second(hash, hashed_row, columns);
+    const __mmask16 keep = _mm512_mask_cmplt_epu32_mask(lanes, load_bits<__m512i>(&hashes),
+                                                        _mm512_set1_epi32(static_cast<int>(threshold)));
+    _mm512_mask_storeu_epi32(args.kept_columns + kept,
+                             static_cast<__mmask16>((1U << __builtin_popcount(keep)) - 1U),
+                             _mm512_maskz_compress_epi32(keep, loaded));
+    kept += __builtin_popcount(keep);
+  }
+#else
+  const uint32_t hashed_second = mix32(node ^ hash.second_key);
+  for (; entry < end; ++entry) {
+    const auto column = static_cast<uint32_t>(args.columns[entry]);
+    const uint32_t bits = args.transpose ? mix32(mix32(column ^ hash.first_key) ^ hashed_second)
+                                         : hash_second(hash, hashed_row, column);
+    args.kept_columns[kept] = args.columns[entry];
+    kept += bits < threshold;
+  }
+#endif
+  return static_cast<int32_t>(kept - begin);
+}
+
+}  // namespace
+
+void drop_edges(const DropoutArgs& args, int64_t part_begin, int64_t part_end) {
+  const PairHash hash = pair_hash(args.seed);
+  const uint32_t threshold = rate_threshold(args.keep_rate);
+  for (int64_t part = part_begin; part < part_end; ++part) {
+    const int64_t* bounds = args.partition + 2 * part;
+    if (is_chunk(args, part)) {
+      args.part_kept[part] = compact(args, hash, threshold, bounds[0], bounds[1], bounds[3]);
+      continue;
+    }
+    for (int64_t row = bounds[0]; row < bounds[2]; ++row) {
+      args.row_kept[row] =
+          compact(args, hash, threshold, row, args.offsets[row], args.offsets[row + 1]);
+    }
+  }
+}
+
+template <class T>
+void propagate_parts(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_end) {
+  if (args.values != nullptr) {
+    run_parts<true>(args, part_begin, part_end);
+  } else {
+    run_parts<false>(args, part_begin, part_end);
+  }
+}
+
+template <class T>
+void propagate_finish(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_end) {
+  const int64_t row = args.partition[2 * part_begin];
+  for_blocks<T>(args.d, [&](auto block) __attribute__((always_inline)) {
+    Vec<T> sum[decltype(block)::kVectors] = {};
+    for (int64_t part = part_begin; part < part_end; ++part) {
+      const Accumulate<T>* carry = args.carry + part * args.d;
+      for (int v = 0; v < decltype(block)::kVectors; ++v) sum[v] += block.get(carry, v);
+    }
+    finish_row(args, block, row, row, sum);
+  });
+}
+
+template <class T>
+void propagate_rows(const PropagateArgs<T>& args, const int64_t* rows, int64_t begin, int64_t end) {
+  if (args.values != nullptr) {
+    run_rows<true>(args, rows, begin, end);
+  } else {
+    run_rows<false>(args, rows, begin, end);
+  }
+}
+
+template <class T>
+void entry_dots(const PropagateArgs<T>& args, Accumulate<T>* grad_values, int64_t part_begin,
+                int64_t part_end) {
+  const int64_t last = args.partition[2 * part_end + 1];
+  int64_t row = args.partition[2 * part_begin];
+  for (int64_t entry = args.partition[2 * part_begin + 1]; entry < last; ++entry) {
+    while (entry >= args.offsets[row + 1]) ++row;
+    const T* grad = args.base + row * args.base_stride;
+    const T* x = args.x + args.columns[entry] * args.x_stride;
+    Vec<T> sum = {};
+    int64_t column = 0;
+    for (; column + kLanes<T> <= args.d; column += kLanes<T>) {
+      sum += load(grad + column) * load(x + column);
+    }
+    if (column < args.d) {
+      const auto tail = static_cast<int>(args.d - column);
+      sum += load_partial(grad + column, tail) * load_partial(x + column, tail);
+    }
+    grad_values[entry] = horizontal_sum<T>(sum);
+  }
+}
+
+#define RLMREC_FAST_INSTANTIATE(T)                                                              \
+  template void propagate_parts(const PropagateArgs<T>&, int64_t, int64_t);                     \
+  template void propagate_finish(const PropagateArgs<T>&, int64_t, int64_t);                    \
+  template void propagate_rows(const PropagateArgs<T>&, const int64_t*, int64_t, int64_t);      \
+  template void entry_dots(const PropagateArgs<T>&, Accumulate<T>*, int64_t, int64_t);
+RLMREC_FAST_INSTANTIATE(float)
+RLMREC_FAST_INSTANTIATE(double)
+RLMREC_FAST_INSTANTIATE(BFloat16)
+RLMREC_FAST_INSTANTIATE(Float16)
+
+}  // namespace rlmrec_fast::RLMREC_FAST_ISA

@@ -1,0 +1,90 @@
+// One propagation layer over a CSR matrix A and a row-major table x with d columns:
+//
+//   v[r] = row_scale[r] * sum_e weight_e * x[columns[e]]      over the entries e of row r
+//   v[r] += noise * sign(v[r]) * n / ||n||                    n uniform in [0, 1)^d, where noise > 0
+//   v[r] = factor * (v[r] + base[r])                          where base is given
+//   accumulator[r] = factor * (accumulator[r] + v[r])         where accumulator is given
+//   y[r] = v[r]                                               where y is given
+//
+// weight_e is values[e] where values are given, else column_scale[columns[e]].
+//
+// Work is divided by the graph's partition (see graph.py), never by threads, and the entries of a row are
+// added in order within chunks and the chunks in order, so results do not depend on the number of threads.
+// Empty rows give zero sums. y must not overlap x; it may be base, if every row is finished at its own place.
+#pragma once
+
+#include <cstdint>
+
+#include "common/types.h"
+#include "cpu/isa.h"
+
+namespace rlmrec_fast {
+
+// Entries that are summed in one go: the target of the graph's partition, which splits longer rows than
+// twice this between parts.
+constexpr int64_t kChunk = 4096;
+
+template <class T>
+struct PropagateArgs {
+  // Matrix. Dropout moves the kept columns of each span to its front: then row_kept[r] (or part_kept[p] for
+  // parts that are chunks of a long row) says how many are kept; otherwise both are null.
+  const int64_t* offsets = nullptr;
+  const int32_t* columns = nullptr;
+  const int64_t* partition = nullptr;
+  int64_t num_rows = 0;
+  int64_t num_parts = 0;
+  int64_t chunk = kChunk;
+  const int32_t* row_kept = nullptr;
+  const int32_t* part_kept = nullptr;
+  const Accumulate<T>* values = nullptr;
+  const Accumulate<T>* column_scale = nullptr;
+  const Accumulate<T>* row_scale = nullptr;
+  // Tables; strides in elements. x and base are indexed by node.
+  const T* x = nullptr;
+  int64_t x_stride = 0;
+  const T* base = nullptr;
+  int64_t base_stride = 0;
+  T* accumulator = nullptr;
+  int64_t accumulator_stride = 0;
+  T* y = nullptr;
+  int64_t y_stride = 0;
+  int64_t d = 0;
+  Accumulate<T> factor = 1;
+  double noise = 0;
+  uint64_t noise_seed = 0;
+  // Sums of the parts that are chunks of long rows: num_parts x d.
+  Accumulate<T>* carry = nullptr;
+};
+
+struct DropoutArgs {
+  const int64_t* offsets;
+  const int32_t* columns;
+  const int64_t* partition;
+  int64_t num_rows;
+  int64_t chunk;
+  uint64_t seed;
+  double keep_rate;
+  bool transpose;  // decide entry (r, c) by the hash of (c, r)
+  int32_t* kept_columns;
+  int32_t* row_kept;
+  int32_t* part_kept;
+};
+
+RLMREC_FAST_PER_ISA(
+    // Moves the kept entries of the parts' rows to the front of their spans in kept_columns.
+    void drop_edges(const DropoutArgs& args, int64_t part_begin, int64_t part_end);
+    // The layer for all rows of the parts; a chunk of a long row only fills its carry.
+    template <class T>
+    void propagate_parts(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_end);
+    // Finishes the long row whose chunks are these parts.
+    template <class T>
+    void propagate_finish(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_end);
+    // The layer for the nodes rows[i], which need not differ; y has one row per i. No accumulator.
+    template <class T>
+    void propagate_rows(const PropagateArgs<T>& args, const int64_t* rows, int64_t begin, int64_t end);
+    // grad_values[e] = grad[row of e] . x[columns[e]] for the entries of the parts. grad is args.base.
+    template <class T>
+    void entry_dots(const PropagateArgs<T>& args, Accumulate<T>* grad_values, int64_t part_begin,
+                    int64_t part_end);)
+
+}  // namespace rlmrec_fast

@@ -1,0 +1,33 @@
+#include "cpu/sample.h"
+
+#include "common/random.h"
+
+namespace rlmrec_fast {
+
+int64_t sample_negatives(const int64_t* offsets, const int32_t* items, int64_t num_items, uint64_t seed,
+                         int64_t user_begin, int64_t user_end, int64_t* negatives) {
+  for (int64_t user = user_begin; user < user_end; ++user) {
+    const int32_t* row = items + offsets[user];
+    const int64_t degree = offsets[user + 1] - offsets[user];
+    const int64_t missing = num_items - degree;
+    if (degree > 0 && missing <= 0) return user;
+    for (int64_t e = offsets[user]; e < offsets[user + 1]; ++e) {
+      const uint64_t random = child_seed(seed, static_cast<uint64_t>(e));
+      const auto rank = static_cast<int64_t>(bounded(random, static_cast<uint64_t>(missing)));
+      // row[k] - k items below row[k] are missing: the answer lies after the last k with row[k] - k <= rank.
+      int64_t low = 0, high = degree;
+      while (low < high) {
+        const int64_t middle = (low + high) / 2;
+        if (row[middle] - middle <= rank) {
+          low = middle + 1;
+        } else {
+          high = middle;
+        }
+      }
+      negatives[e] = rank + low;
+    }
+  }
+  return -1;
+}
+
+}  // namespace rlmrec_fast

@@ -1,0 +1,68 @@
+"""Finds and loads the native libraries, or says what was built, what was found, and the cure."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+HERE = Path(__file__).parent
+OPERATORS = HERE / "librlmrec_fast.so"
+BUILD_INFO = HERE / "build_info.json"
+CURE = (
+    "Build it for this environment with\n"
+    "    pip install --no-build-isolation --force-reinstall --no-deps rlmrec-fast\n"
+    "or, in a clone of the repository,\n"
+    "    pip install --no-build-isolation -e ."
+)
+
+
+class LibraryLoadError(ImportError):
+    """A native library of rlmrec_fast is missing, or does not fit this Python or torch."""
+
+
+def build_info() -> dict[str, Any] | None:
+    """What the native libraries were built with, or None where nothing was built."""
+    try:
+        info: dict[str, Any] = json.loads(BUILD_INFO.read_text())
+    except (OSError, ValueError):
+        return None
+    return info
+
+
+def load() -> None:
+    """Loads both libraries.
+
+    Raises:
+        LibraryLoadError: one is missing or cannot be loaded.
+    """
+    if not OPERATORS.exists():
+        raise LibraryLoadError(_explain(f"{OPERATORS.name} is missing"))
+    try:
+        torch.ops.load_library(str(OPERATORS))
+    except OSError as error:
+        raise LibraryLoadError(_explain(f"{OPERATORS.name} cannot be loaded: {error}")) from error
+    try:
+        importlib.import_module("rlmrec_fast._native")
+    except ImportError as error:
+        raise LibraryLoadError(_explain(f"_native cannot be imported: {error}")) from error
+
+
+def _explain(problem: str) -> str:
+    info = build_info()
+    built = (
+        "nothing (no build_info.json)"
+        if info is None
+        else f"version {info.get('version')} for Python {info.get('python')}, "
+        f"torch {info.get('torch')}, with {info.get('compiler')}"
+    )
+    files = sorted(path.name for path in HERE.glob("*.so")) or ["no library"]
+    return (
+        f"rlmrec_fast: {problem}\n"
+        f"  built: {built}\n"
+        f"  found: {', '.join(files)} in {HERE}; running torch {torch.__version__}\n"
+        f"{CURE}"
+    )

@@ -1,0 +1,126 @@
+"""What every backbone shares: the ego table, the BPR and reg terms, the tables for inference."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from rlmrec_fast import ops
+from rlmrec_fast.graph import InteractionGraph
+
+
+class Batch(NamedTuple):
+    """A batch of training triplets.
+
+    Attributes:
+        users: int64 `[B]`.
+        positives: int64 `[B]`, an item that the user interacted with.
+        negatives: int64 `[B]`, an item that the user did not interact with.
+    """
+
+    users: Tensor
+    positives: Tensor
+    negatives: Tensor
+
+
+class Backbone(nn.Module):
+    """A graph recommender: from a table of ego embeddings to final embeddings, and its loss.
+
+    A subclass implements `forward` and, where its loss is more than BPR + reg, extends `loss`. Its
+    constructor's keywords are names of training settings, so that `create` can hand them over.
+
+    Args:
+        graph: the training interactions.
+        dim: embedding size d, at least 1.
+        reg_weight: weight of the squared L2 norm of all parameters, at least 0.
+        seed: seed of the Xavier-uniform initialisation (users and items separately).
+
+    Raises:
+        ValueError: a size or weight is out of bounds.
+    """
+
+    paper: ClassVar[str]
+    """Where the model comes from."""
+    self_loops: ClassVar[bool] = False
+    """Whether the graph must be built with self-loops."""
+
+    def __init__(self, graph: InteractionGraph, dim: int, reg_weight: float, seed: int) -> None:
+        super().__init__()
+        check_bounds(type(self).__name__, dim >= 1, "dim must be at least 1", dim)
+        check_bounds(type(self).__name__, reg_weight >= 0, "reg_weight must be >= 0", reg_weight)
+        self.graph = graph
+        self.reg_weight = reg_weight
+        generator = torch.Generator().manual_seed(seed)
+        table = torch.empty(graph.num_nodes, dim)
+        for part in table.split([graph.num_users, graph.num_items]):
+            nn.init.xavier_uniform_(part, generator=generator)
+        self.embedding = nn.Parameter(table.to(graph.device))
+
+    @classmethod
+    def create(cls, graph: InteractionGraph, settings: Mapping[str, Any]) -> Backbone:
+        """Builds the backbone from the settings that its constructor names."""
+        return cls(graph, **{name: settings[name] for name in cls.parameters_and_defaults()})
+
+    @classmethod
+    def parameters_and_defaults(cls) -> dict[str, Any]:
+        """The settings that the constructor takes, with their defaults."""
+        parameters = list(inspect.signature(cls).parameters.values())[1:]
+        return {parameter.name: parameter.default for parameter in parameters}
+
+    def forward(self, ego: Tensor, seed: int) -> Tensor:
+        """The final embeddings that follow from a table of ego embeddings.
+
+        Args:
+            ego: `[N, d]`, users first.
+            seed: seed of whatever is random in training mode; not used in evaluation mode.
+
+        Returns:
+            `[N, d']`, users first; with dropout in training mode, without it in evaluation mode.
+        """
+        raise NotImplementedError
+
+    def loss(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        """The loss of one batch, term by term and already weighted: here BPR + reg.
+
+        Args:
+            batch: the triplets.
+            seed: seed of the forward pass.
+
+        Returns:
+            Scalars named `rec_loss`, `reg_loss` (and `cl_loss`, `infomax_loss` where a subclass
+            has them); the total is their sum.
+        """
+        users, items = self.split(self(self.embedding, seed))
+        return {
+            "rec_loss": ops.bpr_loss(users, items, batch.users, batch.positives, batch.negatives),
+            "reg_loss": self.reg_loss(),
+        }
+
+    def reg_loss(self) -> Tensor:
+        """`reg_weight` times the squared L2 norm of all parameters."""
+        norms = [ops.squared_norm(parameter) for parameter in self.parameters()]
+        return self.reg_weight * (norms[0] if len(norms) == 1 else torch.stack(norms).sum())
+
+    def split(self, table: Tensor) -> tuple[Tensor, Tensor]:
+        """The users' and the items' part of a table of all nodes."""
+        users, items = table.split([self.graph.num_users, self.graph.num_items])
+        return users, items
+
+    @torch.no_grad()
+    def final(self) -> tuple[Tensor, Tensor]:
+        """The embeddings used at inference: users `[U, d']` and items `[I, d']`."""
+        training = self.training
+        try:
+            return self.split(self.eval()(self.embedding, seed=0))
+        finally:
+            self.train(training)
+
+
+def check_bounds(where: str, holds: bool, what: str, got: object) -> None:
+    """Raises `ValueError` in the package's grammar unless a bound holds."""
+    if not holds:
+        raise ValueError(f"{where}: {what} (got {got})")

@@ -1,0 +1,155 @@
+"""The command line `rlmrec-fast`: each command is a few lines over the package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from rlmrec_fast.errors import user_errors
+
+with user_errors():
+    import typer
+    from rlmrec_fast.data.commands import app as data_app
+
+app = typer.Typer(
+    help="Train, evaluate and use graph recommenders.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(data_app, name="data")
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="Data set: this package's folder, or RLMRec's own files."),
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a trained run.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON on one line.")]
+
+
+@app.command()
+@user_errors()
+def train(
+    data: DataOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="Backbone; see `rlmrec-fast models`. [lightgcn]")
+    ] = None,
+    align: Annotated[
+        str | None, typer.Option(help="Alignment with the items' and users' texts. [none]")
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="amazon, yelp, steam or default. [by the data set's name]"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Run folder. [runs/DATA-MODEL[-ALIGN]-SEED]"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Decides all randomness. [2023]")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads of the operators. [torch's choice]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    epochs: Annotated[int | None, typer.Option(help="At most so many epochs. [3000]")] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run; ends with the very same bits.")
+    ] = False,
+) -> None:
+    """Train a model with early stopping and evaluate its best weights on the test items.
+
+    The result does not depend on the number of threads. Ctrl-C, or even kill -9, leaves a run that
+    --resume continues as if nothing had happened.
+
+    \b
+    Examples:
+      rlmrec-fast train --data amazon --model lightgcn
+      rlmrec-fast train --data amazon --model lightgcn --seed 1 --set dim=64 --set reg_weight=1e-5
+      rlmrec-fast train --resume --out runs/amazon-lightgcn-2023
+    """  # noqa: D301
+    from rlmrec_fast.training import commands
+
+    request = commands.TrainRequest(
+        data=data,
+        model=model,
+        align=align,
+        preset=preset,
+        out=out,
+        changes=commands.changes_from(changes or [], seed=seed, max_epochs=epochs),
+        threads=threads,
+        device=device,
+        overwrite=overwrite,
+        resume=resume,
+    )
+    raise typer.Exit(commands.train(request))
+
+
+@app.command()
+@user_errors()
+def evaluate(
+    run: RunArgument,
+    split: Annotated[str, typer.Option(help="test or validation.")] = "test",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print Recall and NDCG of a run's best weights.
+
+    \b
+    Examples:
+      rlmrec-fast evaluate runs/amazon-lightgcn-2023
+      rlmrec-fast evaluate runs/amazon-lightgcn-2023 --split validation --json
+    """  # noqa: D301
+    from rlmrec_fast.training import commands
+
+    commands.evaluate(run, split, data, as_json)
+
+
+@app.command()
+@user_errors()
+def recommend(
+    run: RunArgument,
+    user: Annotated[
+        str, typer.Option(help="Original id where the data set knows them, else the integer id.")
+    ],
+    k: Annotated[int, typer.Option("-k", help="How many items.")] = 20,
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the best items for a user, those of the training set left out.
+
+    \b
+    Examples:
+      rlmrec-fast recommend runs/amazon-lightgcn-2023 --user A2X4ZJJDUT4H7V
+      rlmrec-fast recommend runs/synthetic-lightgcn-2023 --user u7 -k 5 --json
+    """  # noqa: D301
+    from rlmrec_fast.training import commands
+
+    commands.recommend(run, user, k, data, as_json)
+
+
+@app.command()
+@user_errors()
+def models() -> None:
+    """Print the models that can be trained, where they come from, and their settings.
+
+    \b
+    Example:
+      rlmrec-fast models
+    """  # noqa: D301
+    from rlmrec_fast.training import commands
+
+    commands.models()
+
+
+def main() -> None:
+    """Runs the command line."""
+    app(prog_name="rlmrec-fast")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,22 @@
+"""The operators. Each has a twin in plain PyTorch in :mod:`rlmrec_fast.ops.reference`."""
+
+from rlmrec_fast.ops.bpr import bpr_loss
+from rlmrec_fast.ops.propagate import edge_mask, propagate
+from rlmrec_fast.ops.random import derive_seed
+from rlmrec_fast.ops.rank import RankingMetrics, rank, ranking_metrics
+from rlmrec_fast.ops.reduce import squared_norm
+from rlmrec_fast.ops.sample import sample_negatives
+from rlmrec_fast.ops.spmm import spmm
+
+__all__ = [
+    "RankingMetrics",
+    "bpr_loss",
+    "derive_seed",
+    "edge_mask",
+    "propagate",
+    "rank",
+    "ranking_metrics",
+    "sample_negatives",
+    "spmm",
+    "squared_norm",
+]

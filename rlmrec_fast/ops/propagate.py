@@ -1,0 +1,197 @@
+"""Propagation over the normalised user-item graph (LightGCN, He et al., SIGIR 2020)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops._checks import (
+    STORAGE_TYPES,
+    accumulation_type,
+    check_ids,
+    check_same,
+    check_table,
+)
+from rlmrec_fast.ops.random import Seed, seed_tensor
+
+Combine = Literal["sum", "mean", "concat", "last"]
+COMBINES: tuple[Combine, ...] = ("sum", "mean", "concat", "last")
+
+
+def propagate(
+    x: Tensor,
+    graph: InteractionGraph,
+    num_layers: int,
+    *,
+    combine: Combine = "sum",
+    keep_rate: float = 1.0,
+    seed: Seed = 0,
+    noise: float = 0.0,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """L layers of propagation: E_0 = x, E_{l+1} = M(A) E_l, and a combination of E_0 .. E_L.
+
+    A = D^-1/2 (adjacency) D^-1/2 is the graph's normalised adjacency; rows of degree 0 give zeros.
+    Dropout M keeps every *directed* entry independently with probability ``keep_rate``, the same
+    ones in all layers, without rescaling; which ones is a hash of seed and edge (`edge_mask`).
+    With ``noise`` = eps > 0 every layer is perturbed as SimGCL does (Yu et al., SIGIR 2022):
+    E_l += eps * sign(E_l) * n / ||n||, n uniform in [0, 1)^d per row, fresh per layer.
+
+    The result is linear in x (but for the noise, whose derivative is taken as zero, as autograd
+    does), so the backward pass is the adjoint polynomial and saves no activations.
+
+    Args:
+        x: embeddings [N, d], users first; float32, float64, bfloat16 or float16 (16-bit tables are
+            accumulated in float32). Any d; multiples of 16 are fastest.
+        graph: the graph, with N = num_users + num_items nodes, on x's device.
+        num_layers: L >= 0.
+        combine: ``"sum"`` of E_0 .. E_L (RLMRec's choice), their ``"mean"`` (LightGCN's paper),
+            ``"concat"`` along columns, or the ``"last"`` E_L alone.
+        keep_rate: probability in (0, 1] of keeping a directed entry.
+        seed: integer in [0, 2**63) or int64 tensor of one element.
+        noise: eps >= 0.
+        rows: int64 node ids [n] whose results are wanted (repeats allowed); None for all nodes.
+
+    Returns:
+        [N, d], or [N, (L+1) d] for ``"concat"``; n rows instead of N where ``rows`` is given.
+        Equal for any number of threads, bit by bit.
+
+    Raises:
+        TypeError: an argument is of a wrong type.
+        ValueError: a shape or value is out of range.
+    """
+    if not isinstance(graph, InteractionGraph):
+        raise TypeError(f"propagate: graph must be an InteractionGraph (got {type(graph).__name__})")
+    check_table("propagate", "x", x, STORAGE_TYPES, graph.num_nodes)
+    _check_settings(num_layers, combine, keep_rate, noise)
+    check_same("propagate", ("x", x), ("graph", graph.offsets))
+    if rows is not None:
+        rows = check_ids("propagate", "rows", rows)
+    return torch.ops.rlmrec_fast.propagate(
+        x,
+        graph.offsets,
+        graph.columns,
+        graph.inv_sqrt_degrees.to(accumulation_type(x.dtype)),
+        graph.partition,
+        seed_tensor("propagate", seed),
+        rows,
+        num_layers,
+        COMBINES.index(combine),
+        float(keep_rate),
+        float(noise),
+        False,
+    )
+
+
+def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
+    """Which directed edges `propagate` keeps.
+
+    Args:
+        graph: the graph.
+        keep_rate: probability in (0, 1] of keeping an entry.
+        seed: the seed given to `propagate`.
+
+    Returns:
+        bool [nnz], one per entry of ``graph.columns``. Entry e of row r multiplies the embedding of
+        ``graph.columns[e]`` on its way to r; ``mask[graph.reverse]`` is the other direction's.
+    """
+    _check_settings(0, "sum", keep_rate, 0.0)
+    return torch.ops.rlmrec_fast.edge_mask(
+        graph.offsets,
+        graph.columns,
+        graph.partition,
+        seed_tensor("edge_mask", seed),
+        float(keep_rate),
+    )
+
+
+def _check_settings(num_layers: int, combine: str, keep_rate: float, noise: float) -> None:
+    if isinstance(num_layers, bool) or not isinstance(num_layers, int):
+        raise TypeError(
+            f"propagate: num_layers must be an integer (got {type(num_layers).__name__})"
+        )
+    if num_layers < 0:
+        raise ValueError(f"propagate: num_layers must not be negative (got {num_layers})")
+    if combine not in COMBINES:
+        raise ValueError(f"propagate: combine must be one of {COMBINES} (got {combine!r})")
+    if not 0 < keep_rate <= 1:
+        raise ValueError(f"propagate: keep_rate must be in (0, 1] (got {keep_rate})")
+    if not 0 <= noise < 1e30:
+        raise ValueError(f"propagate: noise must be finite and not negative (got {noise})")
+
+
+@torch.library.register_fake("rlmrec_fast::propagate")
+def _fake(
+    x: Tensor,
+    offsets: Tensor,
+    columns: Tensor,
+    scale: Tensor,
+    partition: Tensor,
+    seed: Tensor,
+    rows: Tensor | None,
+    num_layers: int,
+    combine: int,
+    keep_rate: float,
+    noise: float,
+    transpose: bool,
+) -> Tensor:
+    torch._check(x.dim() == 2, lambda: "propagate: x must have two dimensions")
+    torch._check(x.shape[0] == offsets.shape[0] - 1, lambda: "propagate: x must have N rows")
+    width = x.shape[1] * (num_layers + 1) if COMBINES[combine] == "concat" else x.shape[1]
+    return x.new_empty(x.shape[0] if rows is None else rows.shape[0], width)
+
+
+@torch.library.register_fake("rlmrec_fast::propagate_backward")
+def _fake_backward(
+    grad: Tensor,
+    offsets: Tensor,
+    columns: Tensor,
+    scale: Tensor,
+    partition: Tensor,
+    seed: Tensor,
+    rows: Tensor | None,
+    num_layers: int,
+    combine: int,
+    keep_rate: float,
+    transpose: bool,
+) -> Tensor:
+    parts = num_layers + 1 if COMBINES[combine] == "concat" else 1
+    return grad.new_empty(offsets.shape[0] - 1, grad.shape[1] // parts)
+
+
+@torch.library.register_fake("rlmrec_fast::edge_mask")
+def _fake_mask(
+    offsets: Tensor, columns: Tensor, partition: Tensor, seed: Tensor, keep_rate: float
+) -> Tensor:
+    return columns.new_empty(columns.shape[0], dtype=torch.bool)
+
+
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, *graph, num_layers, combine, keep_rate, _, transpose = inputs
+    ctx.save_for_backward(*graph)
+    ctx.settings = (num_layers, combine, keep_rate, transpose)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    grad_x = torch.ops.rlmrec_fast.propagate_backward(grad, *ctx.saved_tensors, *ctx.settings)
+    return (grad_x, *[None] * 11)
+
+
+def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, *graph, num_layers, combine, keep_rate, transpose = inputs
+    ctx.save_for_backward(*graph)
+    ctx.settings = (num_layers, combine, keep_rate, 0.0, transpose)
+
+
+def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    grad_grad = torch.ops.rlmrec_fast.propagate(grad, *ctx.saved_tensors, *ctx.settings)
+    return (grad_grad, *[None] * 10)
+
+
+torch.library.register_autograd("rlmrec_fast::propagate", _backward, setup_context=_setup)
+torch.library.register_autograd(
+    "rlmrec_fast::propagate_backward", _double_backward, setup_context=_setup_backward
+)

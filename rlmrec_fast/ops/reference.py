@@ -1,0 +1,168 @@
+"""The operators in plain PyTorch, written from their formulas: what tests and benchmarks compare with.
+
+Same names, arguments and results as in :mod:`rlmrec_fast.ops`; autograd differentiates them. Written to
+be read, not to be fast: dense gradients, sparse COO products, the whole users x items matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlmrec_fast.graph import InteractionGraph, WeightedGraph
+from rlmrec_fast.ops.propagate import Combine
+from rlmrec_fast.ops.random import Seed, child_seed, hash_pairs, rate_threshold
+from rlmrec_fast.ops.rank import RankingMetrics
+
+
+def propagate(
+    x: Tensor,
+    graph: InteractionGraph,
+    num_layers: int,
+    *,
+    combine: Combine = "sum",
+    keep_rate: float = 1.0,
+    seed: Seed = 0,
+    noise: float = 0.0,
+    rows: Tensor | None = None,
+) -> Tensor:
+    """See `rlmrec_fast.ops.propagate`."""
+    adjacency = normalized_adjacency(graph, edge_mask(graph, keep_rate, seed), x.dtype)
+    layers = [x]
+    for layer in range(1, num_layers + 1):
+        embedding = (adjacency @ layers[-1].to(adjacency.dtype)).to(x.dtype)
+        if noise > 0:
+            n = uniform_noise(*embedding.shape, child_seed(int(seed), layer))
+            direction = (n / n.norm(dim=1, keepdim=True)).to(x.dtype)
+            embedding = embedding + noise * embedding.sign() * direction
+        layers.append(embedding)
+    if combine == "concat":
+        result = torch.cat(layers, dim=1)
+    elif combine == "last":
+        result = layers[-1]
+    else:
+        result = cast(Tensor, sum(layers))
+        if combine == "mean":
+            result = result / len(layers)
+    return result if rows is None else result[rows]
+
+
+def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
+    """See `rlmrec_fast.ops.edge_mask`."""
+    hashes = hash_pairs(child_seed(int(seed), 0), edge_rows(graph), graph.columns)
+    return hashes < (2**32 if keep_rate >= 1 else rate_threshold(keep_rate))
+
+
+def edge_rows(graph: InteractionGraph | WeightedGraph) -> Tensor:
+    """The row of every entry, int64 [nnz]."""
+    lengths = graph.offsets[1:] - graph.offsets[:-1]
+    return torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+
+
+def normalized_adjacency(graph: InteractionGraph, mask: Tensor, dtype: torch.dtype) -> Tensor:
+    """D^-1/2 (adjacency) D^-1/2 with the masked entries only, sparse COO [N, N], in at least float32."""
+    rows, columns = edge_rows(graph)[mask], graph.columns[mask].long()
+    values = graph.inv_sqrt_degrees[rows] * graph.inv_sqrt_degrees[columns]
+    wide = torch.float64 if dtype == torch.float64 else torch.float32
+    size = (graph.num_nodes, graph.num_nodes)
+    return torch.sparse_coo_tensor(
+        torch.stack([rows, columns]), values.to(wide), size, is_coalesced=True
+    )
+
+
+def uniform_noise(rows: int, columns: int, seed: int) -> Tensor:
+    """float64 [rows, columns], uniform in {0, 1, .., 2^24 - 1} / 2^24, a hash of seed and place."""
+    bits = hash_pairs(seed, torch.arange(rows)[:, None], torch.arange(columns)[None, :])
+    return (bits >> 8).double() / 2**24
+
+
+def spmm(x: Tensor, graph: WeightedGraph, values: Tensor | None = None) -> Tensor:
+    """See `rlmrec_fast.ops.spmm`."""
+    values = graph.values if values is None else values
+    gathered = x[graph.columns.long()] * values.to(x.dtype)[:, None]
+    return x.new_zeros(graph.num_rows, x.shape[1]).index_add(0, edge_rows(graph), gathered)
+
+
+def bpr_loss(
+    user_embedding: Tensor,
+    item_embedding: Tensor,
+    users: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    reduction: str = "mean",
+) -> Tensor:
+    """See `rlmrec_fast.ops.bpr_loss`."""
+    user = user_embedding[users]
+    positive = (user * item_embedding[positives]).sum(1)
+    negative = (user * item_embedding[negatives]).sum(1)
+    losses = F.softplus(negative - positive)
+    return {"mean": losses.mean, "sum": losses.sum, "none": losses.clone}[reduction]()
+
+
+def sample_negatives(graph: InteractionGraph, seed: Seed) -> Tensor:
+    """See `rlmrec_fast.ops.sample_negatives`."""
+    offsets, items = graph.user_items
+    negatives = []
+    for user in range(graph.num_users):
+        begin, end = int(offsets[user]), int(offsets[user + 1])
+        own = set(items[begin:end].tolist())
+        missing = [item for item in range(graph.num_items) if item not in own]
+        for interaction in range(begin, end):
+            random = child_seed(int(seed), interaction)
+            negatives.append(missing[(random * len(missing)) >> 64])
+    return torch.tensor(negatives, dtype=torch.int64)
+
+
+def rank(
+    user_embedding: Tensor,
+    item_embedding: Tensor,
+    k: int,
+    exclude: tuple[Tensor, Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
+    """See `rlmrec_fast.ops.rank`."""
+    scores = user_embedding @ item_embedding.T
+    scores = scores.masked_fill(scores.isnan(), -torch.inf)
+    if exclude is not None:
+        lengths = exclude[0][1:] - exclude[0][:-1]
+        users = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+        scores[users, exclude[1].long()] = -torch.inf
+    best, items = scores.sort(dim=1, descending=True, stable=True)
+    missing = k - scores.shape[1]
+    if missing > 0:
+        best = F.pad(best, (0, missing), value=-torch.inf)
+        items = F.pad(items, (0, missing), value=-1)
+    best, items = best[:, :k], items[:, :k]
+    return items.masked_fill(best == -torch.inf, -1), best
+
+
+def ranking_metrics(
+    items: Tensor, held_out: tuple[Tensor, Tensor], cutoffs: Sequence[int] = (5, 10, 20)
+) -> RankingMetrics:
+    """See `rlmrec_fast.ops.ranking_metrics`."""
+    offsets, held_items = held_out
+    gains = 1 / torch.arange(2, items.shape[1] + 2, dtype=torch.float64).log2()
+    recalls, ndcgs = [], []
+    for row, ranked in enumerate(items):
+        held = held_items[offsets[row] : offsets[row + 1]]
+        if len(held) == 0:
+            continue
+        hits = torch.isin(ranked, held.long()).double()
+        recalls.append([hits[:k].sum() / len(held) for k in cutoffs])
+        ideal = [gains[: min(k, len(held))].sum() for k in cutoffs]
+        ndcgs.append(
+            [(hits * gains)[:k].sum() / best for k, best in zip(cutoffs, ideal, strict=True)]
+        )
+    shape = (len(recalls), len(cutoffs))
+    return RankingMetrics(
+        torch.tensor(recalls, dtype=torch.float64).view(shape).mean(0),
+        torch.tensor(ndcgs, dtype=torch.float64).view(shape).mean(0),
+    )
+
+
+def squared_norm(x: Tensor) -> Tensor:
+    """See `rlmrec_fast.ops.squared_norm`."""
+    return x.pow(2).sum()

@@ -1,0 +1,64 @@
+"""From settings and a data set to the model that they describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from rlmrec_fast.backbones import BACKBONES, Backbone
+from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.training.settings import Settings
+
+if TYPE_CHECKING:
+    from rlmrec_fast.data import Dataset
+
+ALIGNMENTS = ("none",)
+"""Every alignment that can be trained."""
+
+
+def require_available(model: str, align: str) -> None:
+    """Refuses what cannot be trained, whether or not it has published settings.
+
+    Raises:
+        ValueError: naming what is available.
+    """
+    if model not in BACKBONES:
+        raise ValueError(f"model must be one of {', '.join(BACKBONES)} (got {model!r})")
+    if align not in ALIGNMENTS:
+        raise ValueError(f"align must be one of {', '.join(ALIGNMENTS)} (got {align!r})")
+
+
+def create_model(
+    settings: Settings, dataset: Dataset, device: torch.device | str = "cpu"
+) -> Backbone:
+    """Builds the training graph and the freshly initialised model on it.
+
+    Raises:
+        ValueError: the model or alignment is not available.
+    """
+    require_available(settings.model, settings.align)
+    backbone = BACKBONES[settings.model]
+    graph = InteractionGraph.from_scipy(dataset.train, self_loops=backbone.self_loops)
+    return backbone.create(graph.to(device), settings.used())
+
+
+def parse_device(text: str) -> torch.device:
+    """The device that a command was given.
+
+    Raises:
+        ValueError: it is unknown, or not available here.
+    """
+    try:
+        device = torch.device(text)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise ValueError(f"--device must be cpu or cuda (got {text!r})")
+    if device.type == "cuda" and not torch.cuda.is_available():
+        build = torch.version.cuda or "none"
+        raise ValueError(
+            f"--device must be available on this machine (got {text!r}, but torch "
+            f"{torch.__version__} finds no CUDA device; its CUDA build: {build})"
+        )
+    return device

@@ -1,0 +1,306 @@
+"""The training loop: Adam over shuffled triplets, early stopping on validation Recall@20."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import torch
+from rlmrec_fast.ops.random import derive_seed
+from torch import Tensor
+
+from rlmrec_fast import ops
+from rlmrec_fast.backbones import Backbone, Batch
+from rlmrec_fast.training.checkpoint import (
+    Tensors,
+    TrainingState,
+    load_best,
+    load_last,
+    load_tensors,
+    save_last,
+    save_tensors,
+)
+from rlmrec_fast.training.evaluation import Evaluator
+from rlmrec_fast.training.progress import MONITOR, Silent, describe
+from rlmrec_fast.training.run import RunFolder
+from rlmrec_fast.training.settings import Settings
+
+if TYPE_CHECKING:
+    from rlmrec_fast.data import Dataset
+
+TERMS = ("rec_loss", "reg_loss", "cl_loss", "infomax_loss")
+"""The loss terms of the log; a term that a model does not have is 0."""
+
+CHECKPOINT_SECONDS = 60.0
+"""Between evaluations, `last.safetensors` is written when it is older than this."""
+
+# What a derived seed is for. A number never changes its meaning, or old runs could not be resumed.
+_NEGATIVES, _SHUFFLE, _STEP = 1, 2, 3
+
+
+class DivergenceError(ValueError):
+    """A loss term is not finite any more; the message names the epoch and the term."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """How a run ended.
+
+    Attributes:
+        best_epoch: the epoch with the highest validation Recall@20.
+        epochs: epochs trained.
+        validation: validation metrics of the best epoch.
+        test: test metrics of the best epoch's weights.
+        seconds: wall-clock time, all sittings together.
+    """
+
+    best_epoch: int
+    epochs: int
+    validation: dict[str, float]
+    test: dict[str, float]
+    seconds: float
+
+
+class Trainer:
+    """Trains a backbone on a data set.
+
+    An epoch draws one negative per training interaction, shuffles, and walks all triplets once in
+    batches (the last one smaller). Every `eval_every` epochs, and after the last one, the
+    validation items are ranked; training stops after `patience` evaluations without a higher
+    Recall@20, and the weights of the best epoch are evaluated once on the test items. All
+    randomness derives from `settings.seed`, so equal settings and data give equal bits for any
+    number of threads.
+
+    Args:
+        backbone: the model; its device is used.
+        dataset: has scipy sparse `U x I` matrices `train`, `validation` and `test`.
+        settings: batch size, learning rate, when to stop, seed.
+        run: folder for metrics and checkpoints. If it holds a checkpoint, training goes on from
+            there. None keeps everything in memory.
+        progress: who is told where the run stands.
+
+    Raises:
+        ValueError: the graph and the data set differ in size, a split is empty, or the run was
+            started with other settings or data.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        dataset: Dataset,
+        settings: Settings,
+        run: RunFolder | None = None,
+        progress: Silent | None = None,
+    ) -> None:
+        graph = backbone.graph
+        if (graph.num_users, graph.num_items) != tuple(dataset.train.shape):
+            raise ValueError(
+                f"Trainer: the graph must have the data set's {dataset.train.shape} users and "
+                f"items (got {(graph.num_users, graph.num_items)})"
+            )
+        if not graph.num_interactions:
+            raise ValueError("Trainer: train must have at least one interaction (got none)")
+        for split in ("validation", "test"):
+            if not getattr(dataset, split).count_nonzero():
+                raise ValueError(f"Trainer: {split} must have at least one interaction (got none)")
+        if run is not None:
+            run.config.check(settings, dataset)
+        self.backbone = backbone
+        self.dataset = dataset
+        self.settings = settings
+        self.run = run
+        self.progress = progress or Silent()
+        self.device = backbone.graph.device
+        self.validation = Evaluator(dataset.train, dataset.validation, device=self.device)
+        self.test = Evaluator(dataset.train, dataset.test, device=self.device)
+        self.users, self.positives = graph.interactions()
+        self.optimizer = torch.optim.Adam(
+            backbone.parameters(), lr=settings.learning_rate, fused=True
+        )
+        self.state = TrainingState()
+        self.best: Tensors = {}
+
+    def fit(self) -> TrainingResult:
+        """Trains to the end, leaving the best weights in the backbone.
+
+        Returns:
+            The result; that of `result.json` if the run was finished before.
+
+        Raises:
+            DivergenceError: a loss term is not finite.
+            ValueError: the run's checkpoint is damaged or belongs to another run.
+        """
+        done = None if self.run is None else self._finished_before(self.run)
+        if done is not None:
+            return done
+        with self.progress:
+            self._restore()
+            started = perf_counter() - self.state.seconds
+            saved = perf_counter()
+            while not self.finished():
+                record = self._next_epoch()
+                self.state.seconds = perf_counter() - started
+                self._record(record)
+                if MONITOR in record or perf_counter() - saved > CHECKPOINT_SECONDS:
+                    self._save()
+                    saved = perf_counter()
+            self.backbone.load_state_dict(self.best)
+            test = self.test(*self.backbone.final())
+            self.state.seconds = perf_counter() - started
+            return self._finish(test)
+
+    def finished(self) -> bool:
+        """Whether no epoch is left to train."""
+        exhausted = self.state.bad_evaluations >= self.settings.patience
+        return exhausted or self.state.epoch >= self.settings.max_epochs
+
+    def train_epoch(self, epoch: int) -> dict[str, float]:
+        """Walks all training interactions once.
+
+        Args:
+            epoch: its number, from 1; decides the negatives, the order and the dropout.
+
+        Returns:
+            The mean of every loss term over the steps.
+
+        Raises:
+            DivergenceError: a mean is not finite.
+        """
+        self.backbone.train()
+        batches = self.batches(epoch)
+        sums: dict[str, Tensor] = {}
+        for index, batch in enumerate(batches):
+            step = (epoch - 1) * len(batches) + index
+            terms = self.backbone.loss(batch, derive_seed(self.settings.seed, _STEP, step))
+            self.optimizer.zero_grad(set_to_none=True)
+            _total(terms).backward()
+            self.optimizer.step()
+            for name, term in terms.items():
+                # Read once an epoch: a step must not wait for its loss.
+                if name in sums:
+                    sums[name] += term.detach()
+                else:
+                    sums[name] = term.detach().double()
+            self.progress.step(epoch, (index + 1) / len(batches))
+        means = torch.stack(list(sums.values())).div(len(batches)).tolist()
+        losses = dict.fromkeys(TERMS, 0.0) | dict(zip(sums, means, strict=True))
+        for name, loss in losses.items():
+            if not math.isfinite(loss):
+                raise DivergenceError(
+                    f"Trainer: {name} must be finite (got {loss} in epoch {epoch}; try a "
+                    f"learning_rate below {self.settings.learning_rate:g})"
+                )
+        return losses
+
+    def batches(self, epoch: int) -> list[Batch]:
+        """The shuffled triplets of an epoch; every training interaction is in one batch."""
+        seed, graph = self.settings.seed, self.backbone.graph
+        negatives = ops.sample_negatives(graph, derive_seed(seed, _NEGATIVES, epoch))
+        # Drawn on the CPU, so that the order is the same on every device.
+        generator = torch.Generator().manual_seed(derive_seed(seed, _SHUFFLE, epoch))
+        order = torch.randperm(len(negatives), generator=generator).to(self.device)
+        columns = (
+            column.index_select(0, order).split(self.settings.batch_size)
+            for column in (self.users, self.positives, negatives)
+        )
+        return [Batch(*parts) for parts in zip(*columns, strict=True)]
+
+    def _next_epoch(self) -> dict[str, float]:
+        """Trains one epoch, evaluates if it is time, and counts both."""
+        state, settings = self.state, self.settings
+        epoch = state.epoch + 1
+        started = perf_counter()
+        record = {"epoch": epoch, **self.train_epoch(epoch), "seconds": perf_counter() - started}
+        state.epoch = epoch
+        if epoch % settings.eval_every == 0 or epoch == settings.max_epochs:
+            metrics = self.validation(*self.backbone.final())
+            record |= metrics
+            if not state.best_epoch or metrics[MONITOR] > state.best_metrics[MONITOR]:
+                state.best_epoch, state.best_metrics, state.bad_evaluations = epoch, metrics, 0
+                weights = self.backbone.state_dict()
+                self.best = {name: tensor.clone() for name, tensor in weights.items()}
+            else:
+                state.bad_evaluations += 1
+        return record
+
+    def _record(self, record: Mapping[str, float]) -> None:
+        self.progress.epoch(record, self.state)
+        if self.run is not None:
+            self.run.append_metrics(record)
+            self.run.log(describe(record, self.state))
+
+    def _save(self) -> None:
+        """Writes the checkpoints; `last` first, because `best` can be written again from it."""
+        if self.run is None:
+            return
+        identity = self.run.config.identity
+        save_last(
+            self.run.last_path, self.backbone, self.optimizer, self.state, self.best, identity
+        )
+        if self.state.best_epoch == self.state.epoch:
+            self._save_best(self.run)
+
+    def _save_best(self, run: RunFolder) -> None:
+        metadata = {
+            "identity": run.config.identity,
+            "epoch": self.state.best_epoch,
+            "validation": self.state.best_metrics,
+        }
+        save_tensors(run.best_path, self.best, metadata)
+
+    def _restore(self) -> None:
+        """Goes back to the run's last checkpoint, if there is one."""
+        run = self.run
+        if run is None:
+            return
+        if run.last_path.exists():
+            identity = run.config.identity
+            self.state, self.best = load_last(
+                run.last_path, self.backbone, self.optimizer, identity
+            )
+            self.progress.say(f"going on after epoch {self.state.epoch}")
+            run.log(f"going on after epoch {self.state.epoch}")
+        run.keep_metrics(self.state.epoch)
+        if self.state.best_epoch and _stored_epoch(run) != self.state.best_epoch:
+            self._save_best(run)
+
+    def _finish(self, test: dict[str, float]) -> TrainingResult:
+        state = self.state
+        result = TrainingResult(
+            best_epoch=state.best_epoch,
+            epochs=state.epoch,
+            validation=state.best_metrics,
+            test=test,
+            seconds=state.seconds,
+        )
+        if self.run is not None:
+            self.run.write_result(asdict(result))
+            metrics = "  ".join(f"{name} {value:.4f}" for name, value in test.items())
+            self.run.log(f"finished: best epoch {state.best_epoch}, test {metrics}")
+        return result
+
+    def _finished_before(self, run: RunFolder) -> TrainingResult | None:
+        """The result of a finished run, its weights loaded and its folder left as it is."""
+        stored = run.read_result()
+        if stored is None:
+            return None
+        load_best(run.best_path, self.backbone, run.config.identity)
+        return TrainingResult(**stored)
+
+
+def _total(terms: Mapping[str, Tensor]) -> Tensor:
+    first, *others = terms.values()
+    for term in others:
+        first = first + term
+    return first
+
+
+def _stored_epoch(run: RunFolder) -> int | None:
+    """The epoch of `best.safetensors`, None where it is missing or damaged."""
+    try:
+        return int(load_tensors(run.best_path)[1]["epoch"])
+    except (FileNotFoundError, ValueError, KeyError):
+        return None
