@@ -1,13 +1,14 @@
 """The native module on numpy arrays (csrc/native); rlmrec_fast.graph is its public face."""
 
 from collections.abc import Sequence
-from typing import SupportsIndex, TypedDict
+from typing import SupportsIndex, TypedDict, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 
 PARTITION_TARGET: int
 
+@type_check_only
 class GraphArrays(TypedDict):
     user_offsets: NDArray[np.int64]
     user_items: NDArray[np.int32]
@@ -18,6 +19,7 @@ class GraphArrays(TypedDict):
     reverse: NDArray[np.int64]
     partition: NDArray[np.int64]
 
+@type_check_only
 class WeightedGraphArrays(TypedDict):
     offsets: NDArray[np.int64]
     columns: NDArray[np.int32]
@@ -27,6 +29,7 @@ class WeightedGraphArrays(TypedDict):
     transposed_positions: NDArray[np.int64]
     transposed_partition: NDArray[np.int64]
 
+@type_check_only
 class BuildInfo(TypedDict):
     version: str
     compiler: str
@@ -37,6 +40,7 @@ class BuildInfo(TypedDict):
     torch: str
     cuda: bool
 
+@type_check_only
 class CpuInfo(TypedDict):
     architecture: str
     brand: str

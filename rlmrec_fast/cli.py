@@ -9,6 +9,7 @@ from rlmrec_fast.errors import user_errors
 
 with user_errors():
     import typer
+
     from rlmrec_fast.data.commands import app as data_app
 
 app = typer.Typer(
@@ -16,7 +17,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
+    rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
 
@@ -66,12 +67,12 @@ def train(
     The result does not depend on the number of threads. Ctrl-C, or even kill -9, leaves a run that
     --resume continues as if nothing had happened.
 
-    \b
-    Examples:
-      rlmrec-fast train --data amazon --model lightgcn
-      rlmrec-fast train --data amazon --model lightgcn --seed 1 --set dim=64 --set reg_weight=1e-5
-      rlmrec-fast train --resume --out runs/amazon-lightgcn-2023
-    """  # noqa: D301
+    Example: `rlmrec-fast train --data amazon --model lightgcn`
+
+    Example: `rlmrec-fast train --data amazon --model lightgcn --seed 1 --set dim=64 --set reg_weight=1e-5`
+
+    Example: `rlmrec-fast train --resume --out runs/amazon-lightgcn-2023`
+    """
     from rlmrec_fast.training import commands
 
     request = commands.TrainRequest(
@@ -99,11 +100,10 @@ def evaluate(
 ) -> None:
     """Print Recall and NDCG of a run's best weights.
 
-    \b
-    Examples:
-      rlmrec-fast evaluate runs/amazon-lightgcn-2023
-      rlmrec-fast evaluate runs/amazon-lightgcn-2023 --split validation --json
-    """  # noqa: D301
+    Example: `rlmrec-fast evaluate runs/amazon-lightgcn-2023`
+
+    Example: `rlmrec-fast evaluate runs/amazon-lightgcn-2023 --split validation --json`
+    """
     from rlmrec_fast.training import commands
 
     commands.evaluate(run, split, data, as_json)
@@ -122,11 +122,10 @@ def recommend(
 ) -> None:
     """Print the best items for a user, those of the training set left out.
 
-    \b
-    Examples:
-      rlmrec-fast recommend runs/amazon-lightgcn-2023 --user A2X4ZJJDUT4H7V
-      rlmrec-fast recommend runs/synthetic-lightgcn-2023 --user u7 -k 5 --json
-    """  # noqa: D301
+    Example: `rlmrec-fast recommend runs/amazon-lightgcn-2023 --user A2X4ZJJDUT4H7V`
+
+    Example: `rlmrec-fast recommend runs/synthetic-lightgcn-2023 --user u7 -k 5 --json`
+    """
     from rlmrec_fast.training import commands
 
     commands.recommend(run, user, k, data, as_json)
@@ -137,10 +136,8 @@ def recommend(
 def models() -> None:
     """Print the models that can be trained, where they come from, and their settings.
 
-    \b
-    Example:
-      rlmrec-fast models
-    """  # noqa: D301
+    Example: `rlmrec-fast models`
+    """
     from rlmrec_fast.training import commands
 
     commands.models()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-USER_ERRORS = (ValueError, TypeError, FileNotFoundError, FileExistsError, PermissionError)
+USER_ERRORS = (ValueError, TypeError, OSError)
 
 
 class DatasetError(ValueError):

@@ -71,12 +71,14 @@ def test_hostile_arguments_are_refused_by_name_or_harmless(name, argument):
     function = getattr(_native, name)
     where = WHERE.get(name, name)
     for value in HOSTILE:
+        message = ""
         try:
             function(**CALLS[name] | {argument: value})
         except (ValueError, TypeError) as error:
-            # A changed size or length may also be told by the argument that no longer fits it.
-            known = [f"{where}: {other}" for other in CALLS[name]]
-            assert str(error).startswith(tuple(known)), (value, str(error))
+            message = str(error)
+        # A changed size or length may also be told by the argument that no longer fits it.
+        known = [f"{where}: {other}" for other in CALLS[name]]
+        assert message == "" or message.startswith(tuple(known)), (value, message)
 
 
 def test_a_missing_or_unknown_argument_is_a_type_error():
@@ -107,8 +109,10 @@ def test_partition_rows_cuts_any_rows():
 
 
 def test_partition_of_an_impossible_size_fails_at_once():
-    with pytest.raises((MemoryError, ValueError)):
+    with pytest.raises(ValueError, match=r"^partition_rows: offsets must end below"):
         _native.partition_rows(np.array([0, 2**62]), 1)
+    with pytest.raises(MemoryError):
+        _native.partition_rows(np.array([0, 2**47]), 1)
 
 
 def test_results_outlive_their_call_and_can_be_written():
@@ -159,4 +163,4 @@ def test_reports_have_the_promised_fields():
 def test_every_function_says_what_it_does():
     for name, function in inspect.getmembers(_native, callable):
         if not name.startswith("_"):
-            assert len(function.__doc__.splitlines()[-1]) + len(function.__doc__) > 60, name
+            assert len(function.__doc__.splitlines()[-1]) > 20, name

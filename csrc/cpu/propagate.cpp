@@ -158,6 +158,21 @@ RLMREC_FAST_INLINE void add_long_row(const PropagateArgs<T>& args, Block block, 
   }
 }
 
+// Asks for the memory that a later row will gather: its rows of x lie anywhere, and the few entries of a typical
+// row end before the processor could find out by itself.
+template <class T>
+RLMREC_FAST_INLINE void prefetch_row(const PropagateArgs<T>& args, int64_t row) {
+  constexpr int64_t kMaxEntries = 48;
+  constexpr int64_t kMaxBytes = 512;
+  const int64_t begin = args.offsets[row];
+  const int64_t kept = args.row_kept ? args.row_kept[row] : args.offsets[row + 1] - begin;
+  const int64_t bytes = std::min<int64_t>(args.d * static_cast<int64_t>(sizeof(T)), kMaxBytes);
+  for (int64_t entry = begin; entry < begin + std::min(kept, kMaxEntries); ++entry) {
+    const char* target = reinterpret_cast<const char*>(args.x + args.columns[entry] * args.x_stride);
+    for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(target + byte);
+  }
+}
+
 // Lanes of the noise of one row from `column` on, uniform in [0, 1).
 RLMREC_FAST_INLINE Vec<float> noise_lanes(PairHash hash, uint32_t hashed_row, int64_t column) {
   const Words bits = hash_second(hash, hashed_row, iota(static_cast<uint32_t>(column))) >> 8;
@@ -233,7 +248,9 @@ void run_parts(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_en
       });
       continue;
     }
-    for (int64_t row = args.partition[2 * part]; row < args.partition[2 * part + 2]; ++row) {
+    const int64_t row_end = args.partition[2 * part + 2];
+    for (int64_t row = args.partition[2 * part]; row < row_end; ++row) {
+      if (row + 1 < row_end) prefetch_row(args, row + 1);
       for_blocks<T>(args.d, [&](auto block) __attribute__((always_inline)) {
         Vec<T> sum[decltype(block)::kVectors] = {};
         add_short_row<kValues>(args, block, row, sum);

@@ -10,6 +10,8 @@ namespace rlmrec_fast::native {
 namespace {
 
 constexpr std::int64_t id_limit = std::numeric_limits<std::int32_t>::max();
+// More than any memory holds; keeps the arithmetic of sizes within 64 bits.
+constexpr std::int64_t entry_limit = std::int64_t{1} << 48;
 
 // A private int32 copy: half the traffic of the passes that follow, and ids that stay within
 // range even if another thread writes to the caller's array meanwhile.
@@ -216,6 +218,9 @@ std::vector<Boundary> partition_rows(std::string_view where, std::span<const std
   }
   const std::int64_t num_rows = static_cast<std::int64_t>(offsets.size()) - 1;
   const std::int64_t size = offsets.back();
+  if (size >= entry_limit) {
+    refuse(where, ": offsets must end below ", entry_limit, " (got ", size, ")");
+  }
   std::vector<Boundary> boundaries;
   // At most 2 * (non-zeros plus rows) / target + 1 parts; asked for at once, so that sizes beyond
   // memory fail here and not by exhausting it.

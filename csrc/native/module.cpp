@@ -76,13 +76,22 @@ std::span<const T> view(const Vector<T>& vector) {
   return {vector.data(), static_cast<std::size_t>(vector.size())};
 }
 
+py::type_error not_an_integer(py::handle value, const char* where, const char* name) {
+  return py::type_error(name_of(where, name) + " must be an integer (got " + type_name(value) +
+                        ")");
+}
+
 std::int64_t integer_argument(py::handle value, const char* where, const char* name) {
   if (PyBool_Check(value.ptr()) || !PyIndex_Check(value.ptr())) {
-    throw py::type_error(name_of(where, name) + " must be an integer (got " + type_name(value) +
-                         ")");
+    throw not_an_integer(value, where, name);
   }
   const auto number = py::reinterpret_steal<py::object>(PyNumber_Index(value.ptr()));
-  if (!number) throw py::error_already_set();
+  if (!number) {
+    // Arrays have __index__ and refuse it unless they are integer scalars.
+    if (!PyErr_ExceptionMatches(PyExc_TypeError)) throw py::error_already_set();
+    PyErr_Clear();
+    throw not_an_integer(value, where, name);
+  }
   int overflow = 0;
   const std::int64_t result = PyLong_AsLongLongAndOverflow(number.ptr(), &overflow);
   if (overflow != 0) {
@@ -99,6 +108,27 @@ bool flag_argument(py::handle value, const char* where, const char* name) {
                          ")");
   }
   return value.is(py::bool_(true));
+}
+
+SplitRatios ratios_argument(py::handle value, const char* where, const char* name) {
+  SplitRatios ratios{};
+  const auto fail = [&] {
+    throw py::type_error(name_of(where, name) + " must be three numbers (got " + type_name(value) +
+                         ")");
+  };
+  if (PySequence_Check(value.ptr()) == 0 || PySequence_Size(value.ptr()) != num_split_parts) {
+    PyErr_Clear();
+    fail();
+  }
+  for (int part = 0; part < num_split_parts; ++part) {
+    const auto item = py::reinterpret_steal<py::object>(PySequence_GetItem(value.ptr(), part));
+    ratios[part] = item ? PyFloat_AsDouble(item.ptr()) : 0.0;
+    if (PyErr_Occurred() != nullptr) {
+      PyErr_Clear();
+      fail();
+    }
+  }
+  return ratios;
 }
 
 /// Hands a vector's memory to numpy, read as elements of type T.
@@ -247,13 +277,7 @@ py::array split_array(const py::object& users, const py::object& items, const py
                       const py::object& seed) {
   constexpr auto where = "split_per_user";
   const auto interactions = interactions_argument(where, users, items, num_users, num_items);
-  SplitRatios shares;
-  try {
-    shares = ratios.cast<SplitRatios>();
-  } catch (const py::cast_error&) {
-    throw py::type_error(std::string(where) + ": ratios must be three numbers (got " +
-                         std::string(py::repr(ratios)) + ")");
-  }
+  const SplitRatios shares = ratios_argument(ratios, where, "ratios");
   const std::int64_t value = integer_argument(seed, where, "seed");
   return to_array(without_gil([&] { return split_per_user(interactions, shares, value); }));
 }

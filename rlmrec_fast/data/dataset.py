@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import polars as pl
 import scipy.sparse as sp
 
 from rlmrec_fast.data.matrices import SPLITS, canonical
+from rlmrec_fast.data.tables import checked_table
 from rlmrec_fast.data.vectors import CHEAP_BYTES, Vectors, check_finite, check_vectors
-
-if TYPE_CHECKING:
-    import polars as pl
 
 MANIFEST = "dataset.json"
 TRAINING_PICKLE = "trn_mat.pkl"
@@ -76,8 +74,6 @@ class Dataset:
                 check_finite(vectors, f"{side}_vectors")
         table = getattr(self, f"{side}s")
         if table is not None:
-            from rlmrec_fast.data.tables import checked_table
-
             object.__setattr__(self, f"{side}s", checked_table(table, rows, f"{side}s"))
 
     @property

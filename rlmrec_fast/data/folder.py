@@ -67,7 +67,7 @@ def write_folder(dataset: Dataset, path: Path, overwrite: bool) -> None:
     """Writes a data set folder aside and renames it; see `Dataset.save`."""
     # A link to a folder stays a link.
     path = path.resolve()
-    _check_place(path, overwrite)
+    check_place(path, overwrite)
     for name in _VECTORS:
         vectors = getattr(dataset, name)
         if vectors is not None:
@@ -83,7 +83,12 @@ def write_folder(dataset: Dataset, path: Path, overwrite: bool) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _check_place(path: Path, overwrite: bool) -> None:
+def check_place(path: Path, overwrite: bool) -> None:
+    """Checks, before the work is done, that a data set may be written to a path.
+
+    Raises:
+        FileExistsError: It holds something, and that may not be replaced.
+    """
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
     if not overwrite:
@@ -116,7 +121,9 @@ def _write_files(dataset: Dataset, folder: Path) -> None:
         files=entries,
         source=dataset.source,
     )
-    (folder / MANIFEST).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    (folder / MANIFEST).write_text(
+        manifest.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8"
+    )
 
 
 def _entry(value: Any) -> FileEntry:

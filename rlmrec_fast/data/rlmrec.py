@@ -12,18 +12,17 @@ Source: https://github.com/HKUDS/RLMRec.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import polars as pl
 import scipy.sparse as sp
 
 from rlmrec_fast.data.dataset import TRAINING_PICKLE, Dataset, files_in
+from rlmrec_fast.data.tables import make_table
 from rlmrec_fast.data.unpickle import load_pickle
 from rlmrec_fast.data.vectors import Vectors, read_vectors
 from rlmrec_fast.errors import DatasetError
-
-if TYPE_CHECKING:
-    import polars as pl
 
 _MATRICES = {"train": TRAINING_PICKLE, "validation": "val_mat.pkl", "test": "tst_mat.pkl"}
 _SHORT = {"user": "usr", "item": "itm"}
@@ -90,8 +89,6 @@ def _read_profiles(folder: Path, side: str, size: int) -> pl.DataFrame | None:
 
 
 def _from_pickle(path: Path, size: int) -> pl.DataFrame:
-    from rlmrec_fast.data.tables import make_table
-
     content = load_pickle(path)
     if not isinstance(content, dict):
         raise DatasetError(f"{path}: must hold a dict (got {type(content).__name__})")
@@ -110,8 +107,6 @@ def _from_pickle(path: Path, size: int) -> pl.DataFrame:
 
 
 def _from_csv(path: Path, side: str, size: int) -> pl.DataFrame:
-    import polars as pl
-
     number, raw, text = f"{side}_id_int", f"{side}_id_raw", "profile_text"
     try:
         # Everything as text: an original id may have leading zeros.

@@ -147,7 +147,8 @@ def _user_counts(rng: np.random.Generator, users: int, items: int, interactions:
     while rest := interactions - int(counts.sum()):
         free = np.flatnonzero(counts < items)
         share = np.floor(activity[free] / activity[free].sum() * rest).astype(np.int64)
-        if not share.any():
+        if rest <= len(free):
+            share[:] = 0
             share[np.argsort(-activity[free], kind="stable")[:rest]] = 1
         counts[free] = np.minimum(counts[free] + share, items)
     return counts
@@ -254,7 +255,8 @@ def _ranges(low: Ints, high: Ints) -> Ints:
     """Concatenates low[n]..high[n]-1."""
     length = high - low
     start = np.cumsum(length) - length
-    return np.arange(length.sum()) + np.repeat(low - start, length)
+    positions: Ints = np.arange(length.sum()) + np.repeat(low - start, length)
+    return positions
 
 
 def _split(rng: np.random.Generator, owners: Ints, counts: Ints) -> Ints:
@@ -320,4 +322,5 @@ def _text_vectors(texts: list[str], dim: int, seed: int) -> Vectors:
     with threadpool_limits(1, user_api="blas"):
         vectors: Floats = reduce.fit_transform(weights)
     length = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    return (vectors / np.maximum(length, np.finfo(np.float64).tiny)).astype(np.float32)
+    unit: Vectors = (vectors / np.maximum(length, np.finfo(np.float64).tiny)).astype(np.float32)
+    return unit

@@ -24,7 +24,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "a rancher in love": "cowboy barn rodeo stallion prairie fiddle",
         "a rivalry at work": "boardroom deadline elevator promotion banter attorney",
     },
-    "epic fantasy": {
+    "fantasy epic": {
         "a dragon rider": "dragon saddle wyrm ember scale eyrie",
         "a school of magic": "wizard spellbook apprentice potion familiar rune",
         "a fallen kingdom": "throne paladin siege prophecy sword exile",
@@ -44,12 +44,12 @@ TOPICS: dict[str, dict[str, str]] = {
         "a sailing year": "sailboat reef anchor monsoon lagoon rigging",
         "a railway journey": "locomotive sleeper border samovar steppe platform",
     },
-    "popular science": {
+    "popular science book": {
         "the human brain": "neuron memory dopamine cortex perception dream",
         "deep time": "fossil glacier dinosaur sediment extinction volcano",
         "the quantum world": "photon entanglement electron paradox laser symmetry",
     },
-    "nature writing": {
+    "nature essay": {
         "birds of the coast": "heron gull estuary plumage migration dune",
         "an old forest": "oak moss owl fungus badger canopy",
         "life in the ocean": "whale coral kelp octopus plankton tide",
@@ -74,7 +74,7 @@ TOPICS: dict[str, dict[str, str]] = {
         "a chaotic holiday": "campsite sunburn caravan luggage passport detour",
         "an unlucky inventor": "gadget patent explosion workshop contraption toaster",
     },
-    "philosophy": {
+    "philosophical essay": {
         "the good life": "virtue stoic happiness temperance wisdom habit",
         "mind and machine": "consciousness algorithm automaton intelligence zombie robot",
         "justice and power": "liberty citizen tyranny contract equality parliament",

@@ -49,7 +49,8 @@ class TrainingState:
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Writes tensors and JSON metadata as one safetensors file, aside and then renamed."""
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    header = {"format": FORMAT, "crc32": _checksum(stored), **metadata}
+    header = {"format": FORMAT, **metadata}
+    header["crc32"] = _checksum(stored, header)
     with writing_aside(path) as aside:
         save_file(stored, aside, metadata={"rlmrec_fast": json.dumps(header)})
 
@@ -68,9 +69,9 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
         raise FileNotFoundError(f"checkpoint: {path} must exist (got no such file)")
     try:
         with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["rlmrec_fast"])
+            header = dict(json.loads((file.metadata() or {})["rlmrec_fast"]))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"checkpoint: {path} must be a whole checkpoint of rlmrec_fast (got {error!r})"
         ) from None
@@ -78,8 +79,8 @@ def load_tensors(path: Path) -> tuple[Tensors, dict[str, Any]]:
         raise ValueError(
             f"checkpoint: {path} must have format {FORMAT} (got {header.get('format')})"
         )
-    if header.get("crc32") != _checksum(tensors):
-        raise ValueError(f"checkpoint: {path} must match its checksum (got damaged tensors)")
+    if header.pop("crc32", None) != _checksum(tensors, header):
+        raise ValueError(f"checkpoint: {path} must match its checksum (got a damaged file)")
     return tensors, header
 
 
@@ -190,9 +191,9 @@ def _part(tensors: Mapping[str, Tensor], prefix: str) -> Tensors:
     }
 
 
-def _checksum(tensors: Mapping[str, Tensor]) -> int:
-    checksum = 0
+def _checksum(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> int:
+    checksum = zlib.crc32(json.dumps(header).encode())
     for name in sorted(tensors):
         checksum = zlib.crc32(name.encode(), checksum)
-        checksum = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy(), checksum)
+        checksum = zlib.crc32(tensors[name].reshape(-1).view(torch.uint8).numpy().data, checksum)
     return checksum

@@ -99,7 +99,6 @@ class TrainedRun:
         if k < 1:
             raise ValueError(f"recommend: k must be at least 1 (got {k})")
         rows = self.dataset.train[[user]]
-        k = min(k, len(self.item_embedding))
         items, scores = ops.rank(
             self.user_embedding[user : user + 1], self.item_embedding, k, sorted_rows(rows)
         )

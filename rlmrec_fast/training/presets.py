@@ -189,7 +189,7 @@ def preset(model: str, align: str, name: str) -> dict[str, Value]:
     if name not in preset_names():
         raise ValueError(f"preset: name must be one of {', '.join(preset_names())} (got {name})")
     column = DATASETS.index(FALLBACK if name == DEFAULT else name)
-    values = COMMON | dict(PUBLISHED[model, align])
+    values = {**COMMON, **PUBLISHED[model, align]}
     return {
         setting: value[column] if isinstance(value, tuple) else value
         for setting, value in values.items()

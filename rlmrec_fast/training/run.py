@@ -156,11 +156,16 @@ class RunFolder:
             refuse_existing(path)
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path, config, _lock(path))
-        # The result goes first, so that an interrupted deletion is not taken for a finished run.
-        for file in (run.result_path, run.last_path, run.best_path, run.metrics_path, run.log_path):
-            file.unlink(missing_ok=True)
-        text = yaml.safe_dump(config.model_dump(exclude_none=True), sort_keys=False)
-        write_text(run.config_path, text)
+        try:
+            # The result goes first: an interrupted deletion must not be taken for a finished run.
+            names = ("result", "last", "best", "metrics", "log")
+            for file in (getattr(run, f"{name}_path") for name in names):
+                file.unlink(missing_ok=True)
+            text = yaml.safe_dump(config.model_dump(exclude_none=True), sort_keys=False)
+            write_text(run.config_path, text)
+        except BaseException:
+            run.close()
+            raise
         return run
 
     @classmethod

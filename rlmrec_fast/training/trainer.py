@@ -9,7 +9,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 import torch
-from rlmrec_fast.ops.random import derive_seed
 from torch import Tensor
 
 from rlmrec_fast import ops
@@ -174,7 +173,7 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         for index, batch in enumerate(batches):
             step = (epoch - 1) * len(batches) + index
-            terms = self.backbone.loss(batch, derive_seed(self.settings.seed, _STEP, step))
+            terms = self.backbone.loss(batch, ops.derive_seed(self.settings.seed, _STEP, step))
             self.optimizer.zero_grad(set_to_none=True)
             _total(terms).backward()
             self.optimizer.step()
@@ -187,20 +186,21 @@ class Trainer:
             self.progress.step(epoch, (index + 1) / len(batches))
         means = torch.stack(list(sums.values())).div(len(batches)).tolist()
         losses = dict.fromkeys(TERMS, 0.0) | dict(zip(sums, means, strict=True))
-        for name, loss in losses.items():
-            if not math.isfinite(loss):
-                raise DivergenceError(
-                    f"Trainer: {name} must be finite (got {loss} in epoch {epoch}; try a "
-                    f"learning_rate below {self.settings.learning_rate:g})"
-                )
+        bad = {name: loss for name, loss in losses.items() if not math.isfinite(loss)}
+        if bad:
+            got = " and ".join(str(loss) for loss in bad.values())
+            raise DivergenceError(
+                f"Trainer: {' and '.join(bad)} must be finite (got {got} in epoch {epoch}; "
+                f"try a learning_rate below {self.settings.learning_rate:g})"
+            )
         return losses
 
     def batches(self, epoch: int) -> list[Batch]:
         """The shuffled triplets of an epoch; every training interaction is in one batch."""
         seed, graph = self.settings.seed, self.backbone.graph
-        negatives = ops.sample_negatives(graph, derive_seed(seed, _NEGATIVES, epoch))
+        negatives = ops.sample_negatives(graph, ops.derive_seed(seed, _NEGATIVES, epoch))
         # Drawn on the CPU, so that the order is the same on every device.
-        generator = torch.Generator().manual_seed(derive_seed(seed, _SHUFFLE, epoch))
+        generator = torch.Generator().manual_seed(ops.derive_seed(seed, _SHUFFLE, epoch))
         order = torch.randperm(len(negatives), generator=generator).to(self.device)
         columns = (
             column.index_select(0, order).split(self.settings.batch_size)

@@ -39,15 +39,11 @@ def test_the_seed_alone_decides_the_initial_table(name, graph):
 
 @pytest.mark.parametrize("name", BACKBONES)
 def test_creating_from_settings_hands_over_what_the_constructor_names(name, graph):
-    settings = {setting: value for setting, value in defaults(name).items()}
-    settings |= {"dim": 7, "reg_weight": 0.25, "batch_size": 10}
+    defaults = BACKBONES[name].parameters_and_defaults()
+    settings = defaults | {"dim": 7, "reg_weight": 0.25, "batch_size": 10}
     model = BACKBONES[name].create(graph, settings)
     assert model.embedding.shape == (50, 7)
     assert model.reg_weight == 0.25
-
-
-def defaults(name):
-    return BACKBONES[name].parameters_and_defaults()
 
 
 @pytest.mark.parametrize("name", BACKBONES)

@@ -32,7 +32,9 @@ def dense_final(interactions: np.ndarray, ego: torch.Tensor, num_layers: int) ->
     degrees = adjacency.sum(1)
     scale = np.divide(1, np.sqrt(degrees), out=np.zeros_like(degrees), where=degrees > 0)
     normalised = torch.from_numpy(scale[:, None] * adjacency * scale[None, :])
-    return sum(torch.linalg.matrix_power(normalised, power) @ ego for power in range(num_layers + 1))
+    return sum(
+        torch.linalg.matrix_power(normalised, power) @ ego for power in range(num_layers + 1)
+    )
 
 
 @pytest.mark.parametrize("num_layers", [0, 1, 3])

@@ -102,6 +102,18 @@ TEST(ties_of_the_rounding_favour_no_part) {
   CHECK(validation > 400 && validation < 600);
 }
 
+TEST(users_of_two_interactions_leave_validation_and_test_alike) {
+  Interactions pairs{400, 2, {}, {}};
+  for (int user = 0; user < 400; ++user) {
+    pairs.users.insert(pairs.users.end(), 2, user);
+    pairs.items.insert(pairs.items.end(), {0, 1});
+  }
+  const Labels labels = split_per_user(pairs, {3, 1, 1}, 0);
+  CHECK(std::count(labels.begin(), labels.end(), 0) == 400);
+  const auto validation = std::count(labels.begin(), labels.end(), 1);
+  CHECK(validation > 140 && validation < 260);
+}
+
 TEST(split_depends_on_neither_order_nor_other_users) {
   auto pairs = random_interactions(400, 20, 50, 1);
   const Labels labels = split_per_user(pairs, {3, 1, 1}, 9);
