@@ -71,37 +71,23 @@ RLMREC_FAST_INLINE Accumulate<T> weight(const PropagateArgs<T>& args, int64_t en
   return args.column_scale[column];
 }
 
-// sum += the entries of the span. Narrow rows keep several interleaved sums, which would otherwise wait
-// for each other's additions.
+// sum += the entries of the span.
 template <bool kValues, class T, class Block>
 RLMREC_FAST_INLINE void add_span(const PropagateArgs<T>& args, Block block, Span span,
                                  Vec<T> (&sum)[Block::kVectors]) {
   constexpr int kVectors = Block::kVectors;
-  constexpr int kChains = kVectors >= 4 ? 1 : 4 / kVectors;
-  Vec<T> chains[kChains][kVectors] = {};
-  int64_t entry = span.begin;
-  for (; entry + kChains <= span.end; entry += kChains) {
-#pragma GCC unroll 4
-    for (int chain = 0; chain < kChains; ++chain) {
-      const int32_t column = args.columns[entry + chain];
-      const T* row = args.x + column * args.x_stride;
-      const Vec<T> w = broadcast<T>(weight<kValues>(args, entry + chain, column));
-#pragma GCC unroll 8
-      for (int v = 0; v < kVectors; ++v) chains[chain][v] += w * block.get(row, v);
-    }
-  }
-  for (; entry < span.end; ++entry) {
+  const T* const x = args.x;
+  const int64_t stride = args.x_stride;
+  Vec<T> total[kVectors] = {};
+  for (int64_t entry = span.begin; entry < span.end; ++entry) {
     const int32_t column = args.columns[entry];
-    const T* row = args.x + column * args.x_stride;
+    const T* row = x + column * stride;
     const Vec<T> w = broadcast<T>(weight<kValues>(args, entry, column));
 #pragma GCC unroll 8
-    for (int v = 0; v < kVectors; ++v) chains[0][v] += w * block.get(row, v);
+    for (int v = 0; v < kVectors; ++v) total[v] += w * block.get(row, v);
   }
 #pragma GCC unroll 8
-  for (int v = 0; v < kVectors; ++v) {
-    for (int chain = 1; chain < kChains; ++chain) chains[0][v] += chains[chain][v];
-    sum[v] += chains[0][v];
-  }
+  for (int v = 0; v < kVectors; ++v) sum[v] += total[v];
 }
 
 // The kept entries of a part that is a chunk of a long row.
@@ -158,21 +144,6 @@ RLMREC_FAST_INLINE void add_long_row(const PropagateArgs<T>& args, Block block, 
   }
 }
 
-// Asks for the memory that a later row will gather: its rows of x lie anywhere, and the few entries of a typical
-// row end before the processor could find out by itself.
-template <class T>
-RLMREC_FAST_INLINE void prefetch_row(const PropagateArgs<T>& args, int64_t row) {
-  constexpr int64_t kMaxEntries = 48;
-  constexpr int64_t kMaxBytes = 512;
-  const int64_t begin = args.offsets[row];
-  const int64_t kept = args.row_kept ? args.row_kept[row] : args.offsets[row + 1] - begin;
-  const int64_t bytes = std::min<int64_t>(args.d * static_cast<int64_t>(sizeof(T)), kMaxBytes);
-  for (int64_t entry = begin; entry < begin + std::min(kept, kMaxEntries); ++entry) {
-    const char* target = reinterpret_cast<const char*>(args.x + args.columns[entry] * args.x_stride);
-    for (int64_t byte = 0; byte < bytes; byte += 64) __builtin_prefetch(target + byte);
-  }
-}
-
 // Lanes of the noise of one row from `column` on, uniform in [0, 1).
 RLMREC_FAST_INLINE Vec<float> noise_lanes(PairHash hash, uint32_t hashed_row, int64_t column) {
   const Words bits = hash_second(hash, hashed_row, iota(static_cast<uint32_t>(column))) >> 8;
@@ -191,23 +162,21 @@ double noise_scale(PairHash hash, uint32_t hashed_row, int64_t d, double noise) 
   return squares > 0 ? noise / __builtin_sqrt(squares) : 0.0;
 }
 
+// Out of line and through memory, so that layers without noise keep their registers.
 template <class T, class Block>
-RLMREC_FAST_INLINE void add_noise(const PropagateArgs<T>& args, Block block, int64_t node,
-                                  Vec<T> (&value)[Block::kVectors]) {
+__attribute__((noinline)) void add_noise(const PropagateArgs<T>& args, Block block, int64_t node,
+                                         Accumulate<T>* value) {
   constexpr int kWidth = Block::kVectors * kLanes<T>;
   const PairHash hash = pair_hash(args.noise_seed);
   const uint32_t hashed_row = hash_first(hash, static_cast<uint32_t>(node));
   const auto scale =
       static_cast<Accumulate<T>>(noise_scale(hash, hashed_row, args.d, args.noise));
-  Accumulate<T> lanes[kWidth + kLanes<float>];
   for (int i = 0; i < kWidth; i += kLanes<float>) {
     const Vec<float> n = noise_lanes(hash, hashed_row, block.column + i);
-    for (int j = 0; j < kLanes<float>; ++j) lanes[i + j] = n[j] * scale;
-  }
-  const Vec<T> zero = {};
-  for (int v = 0; v < Block::kVectors; ++v) {
-    const Vec<T> n = load(lanes + v * kLanes<T>);
-    value[v] += value[v] > zero ? n : (value[v] < zero ? -n : zero);
+    for (int j = 0; j < std::min(kLanes<float>, kWidth - i); ++j) {
+      const Accumulate<T> size = n[j] * scale;
+      value[i + j] += value[i + j] > 0 ? size : (value[i + j] < 0 ? -size : 0);
+    }
   }
 }
 
@@ -219,7 +188,12 @@ RLMREC_FAST_INLINE void finish_row(const PropagateArgs<T>& args, Block block, in
   if (args.row_scale != nullptr) {
     for (int v = 0; v < kVectors; ++v) value[v] *= args.row_scale[node];
   }
-  if (args.noise > 0) add_noise(args, block, node, value);
+  if (args.noise > 0) [[unlikely]] {
+    Accumulate<T> lanes[kVectors * kLanes<T>];
+    for (int v = 0; v < kVectors; ++v) store(lanes + v * kLanes<T>, value[v]);
+    add_noise(args, block, node, lanes);
+    for (int v = 0; v < kVectors; ++v) value[v] = load(lanes + v * kLanes<T>);
+  }
   if (args.base != nullptr) {
     const T* base = args.base + node * args.base_stride;
     for (int v = 0; v < kVectors; ++v) value[v] = (value[v] + block.get(base, v)) * args.factor;
@@ -236,27 +210,20 @@ RLMREC_FAST_INLINE void finish_row(const PropagateArgs<T>& args, Block block, in
   }
 }
 
-template <bool kValues, class T>
-void run_parts(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_end) {
-  for (int64_t part = part_begin; part < part_end; ++part) {
-    if (is_chunk(args, part)) {
-      Accumulate<T>* carry = args.carry + part * args.d;
-      for_blocks<T>(args.d, [&](auto block) __attribute__((always_inline)) {
-        Vec<T> sum[decltype(block)::kVectors] = {};
-        add_span<kValues>(args, block, chunk_span(args, part), sum);
-        for (int v = 0; v < decltype(block)::kVectors; ++v) block.set(carry, v, sum[v]);
-      });
-      continue;
-    }
-    const int64_t row_end = args.partition[2 * part + 2];
-    for (int64_t row = args.partition[2 * part]; row < row_end; ++row) {
-      if (row + 1 < row_end) prefetch_row(args, row + 1);
-      for_blocks<T>(args.d, [&](auto block) __attribute__((always_inline)) {
-        Vec<T> sum[decltype(block)::kVectors] = {};
-        add_short_row<kValues>(args, block, row, sum);
-        finish_row(args, block, row, row, sum);
-      });
-    }
+template <bool kValues, class T, class Block>
+__attribute__((noinline)) void run_part(PropagateArgs<T> args, Block block, int64_t part) {
+  constexpr int kVectors = Block::kVectors;
+  if (is_chunk(args, part)) {
+    Vec<T> sum[kVectors] = {};
+    add_span<kValues>(args, block, chunk_span(args, part), sum);
+    for (int v = 0; v < kVectors; ++v) block.set(args.carry + part * args.d, v, sum[v]);
+    return;
+  }
+  const int64_t row_end = args.partition[2 * part + 2];
+  for (int64_t row = args.partition[2 * part]; row < row_end; ++row) {
+    Vec<T> sum[kVectors] = {};
+    add_short_row<kValues>(args, block, row, sum);
+    finish_row(args, block, row, row, sum);
   }
 }
 
@@ -332,10 +299,14 @@ void drop_edges(const DropoutArgs& args, int64_t part_begin, int64_t part_end) {
 
 template <class T>
 void propagate_parts(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_end) {
-  if (args.values != nullptr) {
-    run_parts<true>(args, part_begin, part_end);
-  } else {
-    run_parts<false>(args, part_begin, part_end);
+  for (int64_t part = part_begin; part < part_end; ++part) {
+    for_blocks<T>(args.d, [&](auto block) {
+      if (args.values != nullptr) {
+        run_part<true>(args, block, part);
+      } else {
+        run_part<false>(args, block, part);
+      }
+    });
   }
 }
 

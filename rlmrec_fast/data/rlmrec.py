@@ -110,7 +110,7 @@ def _from_csv(path: Path, side: str, size: int) -> pl.DataFrame:
     number, raw, text = f"{side}_id_int", f"{side}_id_raw", "profile_text"
     try:
         # Everything as text: an original id may have leading zeros.
-        table = pl.read_csv(path, infer_schema=False, glob=False)
+        table = pl.read_csv(path, infer_schema_length=0, glob=False)
         rows = table.select(pl.col(number).cast(pl.Int64), pl.col(raw), pl.col(text))
     except pl.exceptions.PolarsError as error:
         raise DatasetError(
@@ -123,7 +123,11 @@ def _from_csv(path: Path, side: str, size: int) -> pl.DataFrame:
         repeated = rows[number].filter(rows[number].is_duplicated())[0]
         raise DatasetError(f"{path}: {number} must be unique (got {repeated} more than once)")
     every = pl.DataFrame({number: pl.int_range(size, dtype=pl.Int64, eager=True)})
-    return every.join(rows, on=number, how="left", maintain_order="left").select(
-        pl.coalesce(raw, pl.format("#{}", number)).alias("id"),
-        pl.col(text).alias("profile"),
+    return (
+        every.join(rows, on=number, how="left")
+        .sort(number)
+        .select(
+            pl.coalesce(raw, pl.format("#{}", number)).alias("id"),
+            pl.col(text).alias("profile"),
+        )
     )

@@ -179,24 +179,29 @@ def _choose_block(urn: _Urn, counts: Ints, start: int, rng: np.random.Generator)
         kept = _rank_within(owner, len(counts)) < need[owner]
         taken = np.concatenate([taken, keys[kept]])
         need -= np.bincount(owner[kept], minlength=len(counts))
+    taken.sort()
     # Who still needs more has chosen most of what is liked: anything popular follows.
     needy = np.flatnonzero(need)
     step = max(1, _BLOCK_CELLS // items)
-    taken.sort()
-    for group in (needy[at : at + step] for at in range(0, len(needy), step)):
-        score = np.log(urn.popularity) + rng.gumbel(size=(len(group), items))
-        low, high = (
-            np.searchsorted(taken, group * items),
-            np.searchsorted(taken, (group + 1) * items),
-        )
-        mine = taken[_ranges(low, high)]
-        score[np.repeat(np.arange(len(group)), high - low), mine % items] = -np.inf
-        order = np.argsort(-score, axis=1, kind="stable")
-        wanted = np.arange(items) < need[group][:, None]
-        row, column = np.nonzero(wanted)
-        taken = np.concatenate([taken, group[row] * items + order[row, column]])
-        taken.sort()
-    return np.sort(taken) % items
+    filled = [
+        _fill_up(urn.popularity, taken, needy[at : at + step], need[needy[at : at + step]], rng)
+        for at in range(0, len(needy), step)
+    ]
+    return np.sort(np.concatenate([taken, *filled])) % items
+
+
+def _fill_up(
+    popularity: Floats, taken: Ints, users: Ints, need: Ints, rng: np.random.Generator
+) -> Ints:
+    """More (user, item) keys, exactly as many as needed, none of which is in `taken` (sorted)."""
+    items = len(popularity)
+    score = np.log(popularity) + rng.gumbel(size=(len(users), items))
+    low, high = np.searchsorted(taken, users * items), np.searchsorted(taken, (users + 1) * items)
+    score[np.repeat(np.arange(len(users)), high - low), taken[_ranges(low, high)] % items] = -np.inf
+    order = np.argsort(-score, axis=1, kind="stable")
+    row, rank = np.nonzero(np.arange(items) < need[:, None])
+    keys: Ints = users[row] * items + order[row, rank]
+    return keys
 
 
 class _Urn:

@@ -32,6 +32,7 @@ from rlmrec_fast.data.pickle_values import (
 )
 from rlmrec_fast.errors import DatasetError
 
+_ADMITTED = "hold only numpy arrays, scipy sparse matrices and plain containers"
 _LONGEST_MESSAGE = 200
 
 
@@ -55,10 +56,7 @@ def load_pickle(path: str | Path) -> Any:
     try:
         return _Machine(len(content)).run(content)
     except RefusedError as error:
-        demand, reason = (
-            "hold only numpy arrays, scipy sparse matrices and plain containers",
-            str(error),
-        )
+        demand, reason = _ADMITTED, str(error)
     # A damaged pickle fails inside the decoder or a builder in many ways, none of which may look
     # like a bug.
     except (ValueError, TypeError, LookupError, OverflowError, MemoryError) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
 from collections.abc import Mapping
@@ -100,8 +101,6 @@ def train(request: TrainRequest) -> int:
     run, dataset = _resume(request) if request.resume else _start(request, console)
     with run:
         finished = run.read_result() is not None
-        if finished:
-            console.print(f"{run.path} is finished: nothing to do", markup=False, soft_wrap=True)
         settings = run.config.settings
         progress = progress_on(console, settings)
         try:
@@ -112,6 +111,8 @@ def train(request: TrainRequest) -> int:
             command = resume_command(run.path, request)
             console.print(f"interrupted; go on with: {command}", markup=False, soft_wrap=True)
             return INTERRUPTED
+    if finished:
+        console.print(f"{run.path} is finished: nothing to do", markup=False, soft_wrap=True)
     _print_result(result, run.path)
     return 0
 
@@ -134,7 +135,9 @@ def _start(request: TrainRequest, console: Console) -> tuple[RunFolder, Dataset]
     model, align = request.model or "lightgcn", request.align or "none"
     require_available(model, align)
     dataset = _load(request.data)
-    preset = request.preset or choose_preset([dataset.name, request.data.resolve().name])
+    preset = request.preset or choose_preset(
+        [dataset.name, Path(os.path.abspath(request.data)).name]
+    )
     settings = Settings.of(model, align, preset, request.changes)
     path = request.out or default_run(dataset.name, settings)
     if not request.overwrite:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rlmrec_fast._library import build_info
 from rlmrec_fast.backbones import BACKBONES, Backbone
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.training.settings import Settings
@@ -55,10 +56,22 @@ def parse_device(text: str) -> torch.device:
         device = torch.device("meta")
     if device.type not in ("cpu", "cuda"):
         raise ValueError(f"--device must be cpu or cuda (got {text!r})")
-    if device.type == "cuda" and not torch.cuda.is_available():
-        build = torch.version.cuda or "none"
-        raise ValueError(
-            f"--device must be available on this machine (got {text!r}, but torch "
-            f"{torch.__version__} finds no CUDA device; its CUDA build: {build})"
-        )
+    if device.type == "cuda":
+        reason = _missing_for(device)
+        if reason:
+            raise ValueError(
+                f"--device must be available here (got {text!r}, but {reason}; "
+                "`python -m rlmrec_fast.info` tells more)"
+            )
     return device
+
+
+def _missing_for(device: torch.device) -> str | None:
+    """Why a CUDA device cannot be used, None where it can."""
+    if not torch.cuda.is_available():
+        return f"torch {torch.__version__} finds no CUDA device"
+    if (device.index or 0) >= torch.cuda.device_count():
+        return f"torch finds {torch.cuda.device_count()} CUDA devices"
+    if not (build_info() or {}).get("cuda"):
+        return "this build of rlmrec_fast has no CUDA kernels"
+    return None

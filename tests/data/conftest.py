@@ -1,19 +1,15 @@
 from __future__ import annotations
 
-import os
 import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from small_data import TEST, TRAIN, VALIDATION
 
 from rlmrec_fast.data import Dataset
 from rlmrec_fast.data.tables import make_table
-
-TRAIN = [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
-VALIDATION = [[0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
-TEST = [[0, 0, 0, 1], [1, 0, 0, 0], [1, 0, 0, 0]]
 
 
 @pytest.fixture
@@ -50,13 +46,4 @@ def rlmrec_folder(tmp_path: Path) -> Path:
     }
     for name, content in contents.items():
         (folder / name).write_bytes(pickle.dumps(content))
-    return folder
-
-
-@pytest.fixture
-def real_data() -> Path:
-    """The folder of public data sets."""
-    folder = Path(os.environ.get("RLMREC_DATA", ""))
-    if "RLMREC_DATA" not in os.environ or not (folder / "amazon").is_dir():
-        pytest.skip("RLMREC_DATA names no folder with amazon/")
     return folder

@@ -283,10 +283,8 @@ def array_pickle(shape: Any, content: bytes, code: str = "f8") -> bytes:
     state = b"K\x03" + text("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
     claimed = pickle.dumps(shape, 2)[2:-1]
     body = b"B" + len(content).to_bytes(4, "little") + content
-    return (
-        b"\x80\x04" + head + b"K\x00\x85C\x01b\x87R(K\x01" + claimed + dtype + state + b"\x89" + body
-        + b"tb."
-    )  # fmt: skip
+    made = b"\x80\x04" + head + b"K\x00\x85C\x01b\x87R"
+    return made + b"(K\x01" + claimed + dtype + state + b"\x89" + body + b"tb."
 
 
 def test_an_array_made_by_hand_is_read_if_it_is_sound() -> None:

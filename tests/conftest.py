@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from graphs import make_graph
+
+from rlmrec_fast.graph import InteractionGraph
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed_and_threads() -> Iterator[None]:
+    torch.manual_seed(0)
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def random_graph() -> InteractionGraph:
+    """40 users and 30 items, of whom one user and one item have no interactions."""
+    return make_graph("random")
+
+
+@pytest.fixture
+def parts_graph() -> InteractionGraph:
+    """Large enough for about ten parts of work."""
+    return make_graph("parts")
+
+
+@pytest.fixture
+def star_graph() -> InteractionGraph:
+    """An item that all of 100,000 users have, and one that the first three have too."""
+    return make_graph("star")
+
+
+@pytest.fixture
+def realdata() -> Path:
+    """The folder with `amazon/` and `steam/`."""
+    folder = os.environ.get("RLMREC_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("RLMREC_DATA names no folder")
+    return Path(folder)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import pytest
+
+from rlmrec_fast.errors import DatasetError, user_errors
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("graph: users must be positive (got -1)"),
+        TypeError("a type"),
+        FileNotFoundError("no file"),
+        FileExistsError("a file"),
+        DatasetError("a data set"),
+        PermissionError("not yours"),
+    ],
+)
+def test_a_users_error_ends_as_one_line_with_code_2(
+    error: Exception, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught, user_errors():
+        raise error
+    assert caught.value.code == 2
+    assert capsys.readouterr() == ("", f"error: {error}\n")
+
+
+def test_a_message_of_several_lines_becomes_one(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), user_errors():
+        raise ValueError("first\n  second")
+    assert capsys.readouterr().err == "error: first second\n"
+
+
+@pytest.mark.parametrize("error", [RuntimeError("a bug"), KeyError("k"), AssertionError()])
+def test_other_errors_keep_their_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)) as caught, user_errors():
+        raise error
+    assert caught.value is error
+
+
+def test_it_serves_as_a_decorator_and_returns_the_result() -> None:
+    @user_errors()
+    def double(number: int) -> int:
+        if number < 0:
+            raise ValueError("negative")
+        return 2 * number
+
+    assert double(2) == 4
+    with pytest.raises(SystemExit):
+        double(-1)
+    assert double(3) == 6
+
+
+def test_a_missing_extra_is_told_with_its_cure(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit), user_errors():
+        import a_module_that_nobody_has  # type: ignore[import-not-found]  # noqa: F401
+    assert "rlmrec-fast[train]" in capsys.readouterr().err
