@@ -1,22 +1,30 @@
 // Every operator of the library, in one place.
 //
-// These are the raw operators: rlmrec_fast/ops wraps each in a function of the same name that checks its
-// arguments, and documents it. CSR tensors come from InteractionGraph or WeightedGraph, which have validated
-// them; every other index is checked here on each call.
+// These are the raw operators: rlmrec_fast/ops wraps each in a function of the same name that
+// checks its arguments, and documents it. CSR tensors come from InteractionGraph or WeightedGraph,
+// which have validated them; every other index is checked here on each call.
 //
-// seed is an int64 tensor of one element, so that compiled programs need no new trace for a new seed.
+// seed is an int64 tensor of one element, so that compiled programs need no new trace for a new
+// seed.
 #include <torch/csrc/stable/library.h>
 
 STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
-  // L propagation layers over the normalised graph, and their adjoint. combine: 0 sum, 1 mean, 2 concat, 3 last.
+  // L propagation layers over the normalised graph, and their adjoint. combine: 0 sum, 1 mean, 2
+  // concat, 3 last.
   m.def(
-      "propagate(Tensor x, Tensor offsets, Tensor columns, Tensor scale, Tensor partition, Tensor seed, "
-      "Tensor? rows, int num_layers, int combine, float keep_rate, float noise, bool transpose) -> Tensor");
+      "propagate(Tensor x, Tensor offsets, Tensor columns, Tensor scale, Tensor partition, Tensor "
+      "seed, "
+      "Tensor? rows, int num_layers, int combine, float keep_rate, float noise, bool transpose) -> "
+      "Tensor");
   m.def(
-      "propagate_backward(Tensor grad, Tensor offsets, Tensor columns, Tensor scale, Tensor partition, "
-      "Tensor seed, Tensor? rows, int num_layers, int combine, float keep_rate, bool transpose) -> Tensor");
+      "propagate_backward(Tensor grad, Tensor offsets, Tensor columns, Tensor scale, Tensor "
+      "partition, "
+      "Tensor seed, Tensor? rows, int num_layers, int combine, float keep_rate, bool transpose) -> "
+      "Tensor");
   // Which directed edges dropout keeps, as a mask over columns.
-  m.def("edge_mask(Tensor offsets, Tensor columns, Tensor partition, Tensor seed, float keep_rate) -> Tensor");
+  m.def(
+      "edge_mask(Tensor offsets, Tensor columns, Tensor partition, Tensor seed, float keep_rate) "
+      "-> Tensor");
 
   // Product with a weighted CSR matrix, and the gradient of its values.
   m.def(
@@ -24,14 +32,16 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
       "Tensor transposed_offsets, Tensor transposed_columns, Tensor transposed_positions, "
       "Tensor transposed_partition) -> Tensor");
   m.def(
-      "spmm_backward_values(Tensor grad, Tensor x, Tensor offsets, Tensor columns, Tensor partition) -> Tensor");
+      "spmm_backward_values(Tensor grad, Tensor x, Tensor offsets, Tensor columns, Tensor "
+      "partition) -> Tensor");
 
-  // Bayesian personalised ranking: per-sample losses and slopes; gradients of both tables.
+  // Bayesian personalised ranking: per-sample losses and slopes; gradients of the tables. Without
+  // item_embedding all ids are rows of embedding, and the second gradient is empty.
   m.def(
-      "bpr(Tensor user_embedding, Tensor item_embedding, Tensor users, Tensor positives, Tensor negatives) "
-      "-> (Tensor losses, Tensor slopes)");
+      "bpr(Tensor embedding, Tensor? item_embedding, Tensor users, Tensor positives, "
+      "Tensor negatives) -> (Tensor losses, Tensor slopes)");
   m.def(
-      "bpr_backward(Tensor grad_losses, Tensor slopes, Tensor user_embedding, Tensor item_embedding, "
+      "bpr_backward(Tensor grad_losses, Tensor slopes, Tensor embedding, Tensor? item_embedding, "
       "Tensor users, Tensor positives, Tensor negatives) -> (Tensor, Tensor)");
 
   // One uniform non-positive item per interaction.
@@ -39,10 +49,12 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
 
   // Top-k items and the metrics of a ranking (num_rows x 2 x cutoffs: recalls, then NDCGs).
   m.def(
-      "rank(Tensor user_embedding, Tensor item_embedding, Tensor? exclude_offsets, Tensor? exclude_items, int k) "
+      "rank(Tensor user_embedding, Tensor item_embedding, Tensor? exclude_offsets, Tensor? "
+      "exclude_items, int k) "
       "-> (Tensor items, Tensor scores)");
   m.def(
-      "ranking_metrics(Tensor items, Tensor held_offsets, Tensor held_items, Tensor cutoffs) -> Tensor");
+      "ranking_metrics(Tensor items, Tensor held_offsets, Tensor held_items, Tensor cutoffs) -> "
+      "Tensor");
 
   // Sum, or sum of squares, in an order that depends on the size alone.
   m.def("stable_sum(Tensor x, bool square) -> Tensor");

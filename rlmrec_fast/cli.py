@@ -69,7 +69,7 @@ def train(
 
     Example: `rlmrec-fast train --data amazon --model lightgcn`
 
-    Example: `rlmrec-fast train --data amazon --model lightgcn --seed 1 --set dim=64 --set reg_weight=1e-5`
+    Example: `rlmrec-fast train --data amazon --seed 1 --set dim=64 --set reg_weight=1e-5`
 
     Example: `rlmrec-fast train --resume --out runs/amazon-lightgcn-2023`
     """

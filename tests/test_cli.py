@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -202,6 +204,18 @@ def test_recommend_prints_original_ids_and_titles(run, data):
     assert "k must be at least 1 (got 0)" in refused("recommend", run, "--user", user, "-k", 0)
 
 
+def test_titles_are_printed_as_they_are(data):
+    from rlmrec_fast.data import Dataset
+
+    dataset = Dataset.load(data)
+    titles = pl.Series("title", [f"[red]{n}[/] :smile:" for n in range(dataset.num_items)])
+    items = dataset.items.with_columns(titles)
+    replace(dataset, items=items).save("titled")
+    call("train", "--data", "titled", "--out", "run", *FAST)
+    user = dataset.users["id"][0]
+    assert "[/] :smile:" in call("recommend", "run", "--user", user).stdout
+
+
 def test_another_data_set_than_the_one_trained_on_is_refused(run):
     synthesize(150, 80, 3000, seed=2).save("other")
     words = ("--data", "other")
@@ -258,7 +272,7 @@ def test_a_missing_extra_is_told_with_its_cure():
 
 @pytest.mark.realdata
 def test_amazon_trains_from_the_files_of_rlmrec(realdata):
-    result = call("train", "--data", realdata / "amazon", "--epochs", 9)
+    result = call("train", "--data", realdata / "amazon", "--epochs", 9, "--threads", 1)
     assert result.exit_code == 0, result.output
     assert "11000 users, 9332 items, 120464 training interactions" in result.stderr
     assert "preset amazon" in result.stderr

@@ -10,15 +10,18 @@ namespace {
 // The batch and both tables, checked.
 struct Batch {
   Tensor user_table, item_table, users, positives, negatives;
+  bool one_table;
   int64_t size;
 
-  Batch(const Tensor& user_embedding, const Tensor& item_embedding, const Tensor& users_,
+  Batch(const Tensor& embedding, const std::optional<Tensor>& item_embedding, const Tensor& users_,
         const Tensor& positives_, const Tensor& negatives_)
-      : user_table(check_table(user_embedding, "bpr_loss: user_embedding")),
-        item_table(check_table(item_embedding, "bpr_loss: item_embedding")),
+      : user_table(check_table(embedding, "bpr_loss: user_embedding")),
+        item_table(item_embedding ? check_table(*item_embedding, "bpr_loss: item_embedding")
+                                  : user_table),
         users(check_longs(users_, "bpr_loss: users")),
         positives(check_longs(positives_, "bpr_loss: positives")),
         negatives(check_longs(negatives_, "bpr_loss: negatives")),
+        one_table(!item_embedding),
         size(users.numel()) {
     check(user_table.size(1) == item_table.size(1) &&
               user_table.scalar_type() == item_table.scalar_type(),
@@ -33,9 +36,10 @@ struct Batch {
   }
 };
 
-std::tuple<Tensor, Tensor> bpr(const Tensor& user_embedding, const Tensor& item_embedding,
-                               const Tensor& users, const Tensor& positives, const Tensor& negatives) {
-  const Batch batch(user_embedding, item_embedding, users, positives, negatives);
+std::tuple<Tensor, Tensor> bpr(const Tensor& embedding, const std::optional<Tensor>& item_embedding,
+                               const Tensor& users, const Tensor& positives,
+                               const Tensor& negatives) {
+  const Batch batch(embedding, item_embedding, users, positives, negatives);
   const Tensor& table = batch.user_table;
   Tensor losses = empty_of(table, {batch.size}, table.scalar_type());
   Tensor slopes = empty_of(table, {batch.size}, table.scalar_type());
@@ -58,52 +62,88 @@ std::tuple<Tensor, Tensor> bpr(const Tensor& user_embedding, const Tensor& item_
   return {losses, slopes};
 }
 
-// grad_u = sum of slope * (n - p), grad_p = -slope * u, grad_n = slope * u, each times its loss's gradient.
-// Entry e < B is the positive of sample e, entry B + b the negative of sample b, everywhere.
+// The gradients as sums of weighted rows, grad_u = slope * (n - p), grad_p = -slope * u and
+// grad_n = slope * u, each times its loss's gradient. Entry e < B is about the positive of sample
+// e, entry B + b about the negative of sample b.
 template <class T>
-void scatter_gradients(const Batch& batch, const T* slopes, const T* grad_losses, T* user_grad,
-                       T* item_grad) {
-  const int64_t size = batch.size;
+struct Entries {
+  int64_t size;
+  const int64_t *users, *positives, *negatives;
+  const T *slopes, *grad_losses;
+
+  Entries(const Batch& batch, const Tensor& slopes, const Tensor& grad_losses)
+      : size(batch.size),
+        users(const_data<int64_t>(batch.users)),
+        positives(const_data<int64_t>(batch.positives)),
+        negatives(const_data<int64_t>(batch.negatives)),
+        slopes(const_data<T>(slopes)),
+        grad_losses(const_data<T>(grad_losses)) {}
+
+  int64_t sample(int64_t e) const { return e < size ? e : e - size; }
+  int64_t user(int64_t e) const { return users[sample(e)]; }
+  int64_t item(int64_t e) const { return e < size ? positives[e] : negatives[e - size]; }
+  T weight(int64_t e) const {
+    const T slope = slopes[sample(e)] * grad_losses[sample(e)];
+    return e < size ? -slope : slope;
+  }
+};
+
+template <class T>
+void two_table_gradients(const Batch& batch, const Entries<T>& entries, T* user_grad,
+                         T* item_grad) {
   const int64_t d = batch.user_table.size(1);
-  const int64_t* users = const_data<int64_t>(batch.users);
-  const int64_t* positives = const_data<int64_t>(batch.positives);
-  const int64_t* negatives = const_data<int64_t>(batch.negatives);
-  const auto sample = [size](int64_t entry) { return entry < size ? entry : entry - size; };
-  const auto user = [&](int64_t entry) { return users[sample(entry)]; };
-  const auto item = [&](int64_t entry) {
-    return entry < size ? positives[entry] : negatives[entry - size];
+  const auto user = [&](int64_t e) { return entries.user(e); };
+  const auto item = [&](int64_t e) { return entries.item(e); };
+  const auto weight = [&](int64_t e) { return entries.weight(e); };
+  scatter_sum<T>(group_by_row(2 * batch.size, batch.user_table.size(0), user),
+                 const_data<T>(batch.item_table), batch.item_table.stride(0), d, user_grad, item,
+                 weight);
+  scatter_sum<T>(group_by_row(2 * batch.size, batch.item_table.size(0), item),
+                 const_data<T>(batch.user_table), batch.user_table.stride(0), d, item_grad, user,
+                 weight);
+}
+
+// The same entries twice: first as the users' gradients, then, 2B further, as the items'.
+template <class T>
+void one_table_gradients(const Batch& batch, const Entries<T>& entries, T* grad) {
+  const int64_t half = 2 * batch.size;
+  const auto row = [&](int64_t e) { return e < half ? entries.user(e) : entries.item(e - half); };
+  const auto source = [&](int64_t e) {
+    return e < half ? entries.item(e) : entries.user(e - half);
   };
-  const auto weight = [&](int64_t entry) {
-    const T slope = slopes[sample(entry)] * grad_losses[sample(entry)];
-    return entry < size ? -slope : slope;
-  };
-  scatter_sum<T>(group_by_row(2 * size, batch.user_table.size(0), user),
-                 const_data<T>(batch.item_table), batch.item_table.stride(0), d, user_grad, item, weight);
-  scatter_sum<T>(group_by_row(2 * size, batch.item_table.size(0), item),
-                 const_data<T>(batch.user_table), batch.user_table.stride(0), d, item_grad, user, weight);
+  const auto weight = [&](int64_t e) { return entries.weight(e < half ? e : e - half); };
+  scatter_sum<T>(group_by_row(2 * half, batch.user_table.size(0), row),
+                 const_data<T>(batch.user_table), batch.user_table.stride(0),
+                 batch.user_table.size(1), grad, source, weight);
 }
 
 std::tuple<Tensor, Tensor> bpr_backward(const Tensor& grad_losses_, const Tensor& slopes_,
-                                        const Tensor& user_embedding, const Tensor& item_embedding,
+                                        const Tensor& embedding,
+                                        const std::optional<Tensor>& item_embedding,
                                         const Tensor& users, const Tensor& positives,
                                         const Tensor& negatives) {
-  const Batch batch(user_embedding, item_embedding, users, positives, negatives);
+  const Batch batch(embedding, item_embedding, users, positives, negatives);
   const Tensor& table = batch.user_table;
   const Tensor grad_losses = torch::stable::contiguous(grad_losses_);
   const Tensor slopes = torch::stable::contiguous(slopes_);
   check(grad_losses.numel() == batch.size && slopes.numel() == batch.size &&
             grad_losses.scalar_type() == table.scalar_type() &&
             slopes.scalar_type() == table.scalar_type(),
-        "bpr_backward: grad_losses and slopes must have ", batch.size, " elements of the tables' type");
-  Tensor user_grad = empty_of(table, {table.size(0), table.size(1)}, table.scalar_type());
-  Tensor item_grad =
-      empty_of(table, {batch.item_table.size(0), table.size(1)}, table.scalar_type());
+        "bpr_backward: grad_losses and slopes must have ", batch.size,
+        " elements of the tables' type");
+  const int64_t item_rows = batch.one_table ? 0 : batch.item_table.size(0);
+  Tensor grad = empty_of(table, {table.size(0), table.size(1)}, table.scalar_type());
+  Tensor item_grad = empty_of(table, {item_rows, table.size(1)}, table.scalar_type());
   dispatch_float(table, "bpr_backward: user_embedding", [&](auto type) {
     using T = decltype(type);
-    scatter_gradients<T>(batch, const_data<T>(slopes), const_data<T>(grad_losses),
-                         mutable_data<T>(user_grad), mutable_data<T>(item_grad));
+    const Entries<T> entries(batch, slopes, grad_losses);
+    if (batch.one_table) {
+      one_table_gradients<T>(batch, entries, mutable_data<T>(grad));
+    } else {
+      two_table_gradients<T>(batch, entries, mutable_data<T>(grad), mutable_data<T>(item_grad));
+    }
   });
-  return {user_grad, item_grad};
+  return {grad, item_grad};
 }
 
 }  // namespace

@@ -37,14 +37,16 @@ void run_layer(PropagateArgs<T> args) {
   torch::stable::parallel_for(0, args.num_parts, 1, [&](int64_t begin, int64_t end) {
     RLMREC_FAST_CALL(propagate_parts, args, begin, end);
   });
-  torch::stable::parallel_for(0, static_cast<int64_t>(rows.size()), 1, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      RLMREC_FAST_CALL(propagate_finish, args, rows[i][0], rows[i][1]);
-    }
-  });
+  torch::stable::parallel_for(0, static_cast<int64_t>(rows.size()), 1,
+                              [&](int64_t begin, int64_t end) {
+                                for (int64_t i = begin; i < end; ++i) {
+                                  RLMREC_FAST_CALL(propagate_finish, args, rows[i][0], rows[i][1]);
+                                }
+                              });
 }
 
-// out[r] = sum over the entries e of group r of weight(e) * table[source(e)]. Writes every row of out.
+// out[r] = sum over the entries e of group r of weight(e) * table[source(e)]. Writes every row of
+// out.
 template <class T, class Source, class Weight>
 void scatter_sum(const Groups& groups, const T* table, int64_t table_stride, int64_t d, T* out,
                  Source source, Weight weight) {

@@ -13,7 +13,8 @@ struct Graph {
   Tensor offsets, columns, scale, partition;
   int64_t num_nodes, num_parts;
 
-  Graph(const Tensor& offsets_, const Tensor& columns_, const Tensor& scale_, const Tensor& partition_)
+  Graph(const Tensor& offsets_, const Tensor& columns_, const Tensor& scale_,
+        const Tensor& partition_)
       : offsets(check_longs(offsets_, "propagate: offsets")),
         columns(check_ints(columns_, "propagate: columns")),
         scale(torch::stable::contiguous(scale_)),
@@ -27,9 +28,8 @@ struct Graph {
               partition.scalar_type() == ScalarType::Long,
           "propagate: partition must be an int64 table of two columns");
     const int64_t* last = const_data<int64_t>(partition) + 2 * num_parts;
-    check(last[0] == num_nodes && last[1] == columns.numel(),
-          "propagate: partition must end at (", num_nodes, ", ", columns.numel(), ") (got (", last[0],
-          ", ", last[1], "))");
+    check(last[0] == num_nodes && last[1] == columns.numel(), "propagate: partition must end at (",
+          num_nodes, ", ", columns.numel(), ") (got (", last[0], ", ", last[1], "))");
   }
 };
 
@@ -117,7 +117,8 @@ struct Layers {
 };
 
 template <class T>
-void copy_rows(Table<T> x, const int64_t* rows, int64_t num_rows, int64_t d, T* y, int64_t y_stride) {
+void copy_rows(Table<T> x, const int64_t* rows, int64_t num_rows, int64_t d, T* y,
+               int64_t y_stride) {
   torch::stable::parallel_for(0, num_rows, 256, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const T* row = x.data + (rows ? rows[i] : i) * x.stride;
@@ -126,11 +127,11 @@ void copy_rows(Table<T> x, const int64_t* rows, int64_t num_rows, int64_t d, T* 
   });
 }
 
-// y = factor * sum_l M^l x by Horner's rule, or M^L x where base is absent: linear, so it is its own adjoint
-// up to the transposed mask.
+// y = factor * sum_l M^l x by Horner's rule, or M^L x where base is absent: linear, so it is its
+// own adjoint up to the transposed mask.
 template <class T>
-void run_linear(Layers<T>& layers, Table<T> x, bool add_base, Accumulate<T> factor, int64_t num_layers,
-                T* y) {
+void run_linear(Layers<T>& layers, Table<T> x, bool add_base, Accumulate<T> factor,
+                int64_t num_layers, T* y) {
   const int64_t d = layers.args.d;
   Table<T> current = x;
   for (int64_t layer = 1; layer <= num_layers; ++layer) {
@@ -173,8 +174,8 @@ void run_noisy_sum(Layers<T>& layers, Table<T> x, Accumulate<T> factor, int64_t 
   layers.run_last(args);
 }
 
-// y holds layer l in its columns l * d ..; inner layers propagate straight from there unless only some rows
-// are wanted.
+// y holds layer l in its columns l * d ..; inner layers propagate straight from there unless only
+// some rows are wanted.
 template <class T>
 void run_concat(Layers<T>& layers, Table<T> x, int64_t num_layers, T* y) {
   const int64_t d = layers.args.d;
@@ -228,14 +229,17 @@ struct Rows {
 };
 
 Combine read_combine(int64_t combine) {
-  check(combine >= 0 && combine <= 3, "propagate: combine must be 0, 1, 2 or 3 (got ", combine, ")");
+  check(combine >= 0 && combine <= 3, "propagate: combine must be 0, 1, 2 or 3 (got ", combine,
+        ")");
   return static_cast<Combine>(combine);
 }
 
 void check_settings(int64_t num_layers, double keep_rate, double noise) {
   check(num_layers >= 0, "propagate: num_layers must not be negative (got ", num_layers, ")");
-  check(keep_rate > 0 && keep_rate <= 1, "propagate: keep_rate must be in (0, 1] (got ", keep_rate, ")");
-  check(noise >= 0 && noise < 1e30, "propagate: noise must be finite and not negative (got ", noise, ")");
+  check(keep_rate > 0 && keep_rate <= 1, "propagate: keep_rate must be in (0, 1] (got ", keep_rate,
+        ")");
+  check(noise >= 0 && noise < 1e30, "propagate: noise must be finite and not negative (got ", noise,
+        ")");
 }
 
 template <class T>
@@ -244,9 +248,10 @@ void check_scale(const Graph& graph) {
         "propagate: scale must be float64 for float64 tables, else float32");
 }
 
-Tensor propagate(const Tensor& x_, const Tensor& offsets, const Tensor& columns, const Tensor& scale,
-                 const Tensor& partition, const Tensor& seed, const std::optional<Tensor>& rows_,
-                 int64_t num_layers, int64_t combine_, double keep_rate, double noise, bool transpose) {
+Tensor propagate(const Tensor& x_, const Tensor& offsets, const Tensor& columns,
+                 const Tensor& scale, const Tensor& partition, const Tensor& seed,
+                 const std::optional<Tensor>& rows_, int64_t num_layers, int64_t combine_,
+                 double keep_rate, double noise, bool transpose) {
   const Graph graph(offsets, columns, scale, partition);
   const Tensor x = check_table(x_, "propagate: x");
   check(x.size(0) == graph.num_nodes, "propagate: x must have ", graph.num_nodes, " rows (got ",
@@ -285,7 +290,8 @@ Tensor propagate(const Tensor& x_, const Tensor& offsets, const Tensor& columns,
 template <class T>
 Tensor spread_rows(const Tensor& grad, const Rows& rows, int64_t num_nodes) {
   Tensor full = empty_of(grad, {num_nodes, grad.size(1)}, grad.scalar_type());
-  const Groups groups = group_by_row(rows.count, num_nodes, [&](int64_t i) { return rows.data[i]; });
+  const Groups groups =
+      group_by_row(rows.count, num_nodes, [&](int64_t i) { return rows.data[i]; });
   scatter_sum<T>(
       groups, const_data<T>(grad), grad.stride(0), grad.size(1), mutable_data<T>(full),
       [](int64_t entry) { return entry; }, [](int64_t) { return Accumulate<T>{1}; });
@@ -303,8 +309,9 @@ Tensor propagate_backward(const Tensor& grad_, const Tensor& offsets, const Tens
   const Rows rows(rows_, graph.num_nodes);
   const int64_t expected = rows_ ? rows.count : graph.num_nodes;
   const int64_t parts = combine == Combine::concat ? num_layers + 1 : 1;
-  check(grad.size(0) == expected && grad.size(1) % parts == 0, "propagate_backward: grad must have ",
-        expected, " rows of a multiple of ", parts, " columns (got ", grad.size(0), " x ", grad.size(1), ")");
+  check(grad.size(0) == expected && grad.size(1) % parts == 0,
+        "propagate_backward: grad must have ", expected, " rows of a multiple of ", parts,
+        " columns (got ", grad.size(0), " x ", grad.size(1), ")");
   const int64_t d = grad.size(1) / parts;
   Tensor y = empty_of(grad, {graph.num_nodes, d}, grad.scalar_type());
   if (y.numel() == 0) return y;

@@ -18,8 +18,8 @@ struct ItemRows {
   ItemRows(const Tensor& offsets_, const Tensor& items_, int64_t num_rows, const char* offsets_name,
            const char* items_name)
       : offsets(check_longs(offsets_, offsets_name)), items(check_ints(items_, items_name)) {
-    check(offsets.numel() == num_rows + 1, offsets_name, " must have ", num_rows + 1, " elements (got ",
-          offsets.numel(), ")");
+    check(offsets.numel() == num_rows + 1, offsets_name, " must have ", num_rows + 1,
+          " elements (got ", offsets.numel(), ")");
     const int64_t* data = const_data<int64_t>(offsets);
     check(data[0] == 0 && data[num_rows] == items.numel(), offsets_name, " must go from 0 to ",
           items.numel(), " (got ", data[0], " to ", data[num_rows], ")");
@@ -36,7 +36,8 @@ void rank_all(RankArgs<T> args, const T* items, int64_t item_stride) {
   const int64_t panels = (args.num_items + width - 1) / width;
   const std::unique_ptr<T[]> packed(new T[static_cast<size_t>(panels * width * args.d)]);
   torch::stable::parallel_for(0, panels, 16, [&](int64_t begin, int64_t end) {
-    RLMREC_FAST_CALL(pack_items, items, item_stride, args.num_items, args.d, packed.get(), begin, end);
+    RLMREC_FAST_CALL(pack_items, items, item_stride, args.num_items, args.d, packed.get(), begin,
+                     end);
   });
   args.panels = packed.get();
   const int64_t parts = (args.num_users + kRankUsers - 1) / kRankUsers;
@@ -54,8 +55,8 @@ std::tuple<Tensor, Tensor> rank(const Tensor& user_embedding, const Tensor& item
   const Tensor users = check_table(user_embedding, "rank: user_embedding");
   const Tensor items = check_table(item_embedding, "rank: item_embedding");
   check(users.size(1) == items.size(1) && users.scalar_type() == items.scalar_type(),
-        "rank: item_embedding must have the columns and type of user_embedding (got ", items.size(1),
-        " columns instead of ", users.size(1), ")");
+        "rank: item_embedding must have the columns and type of user_embedding (got ",
+        items.size(1), " columns instead of ", users.size(1), ")");
   check(k >= 1 && k <= (int64_t{1} << 31), "rank: k must be positive (got ", k, ")");
   const int64_t num_users = users.size(0);
   std::optional<ItemRows> exclude;

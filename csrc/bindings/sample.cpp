@@ -7,7 +7,8 @@
 namespace rlmrec_fast {
 namespace {
 
-Tensor sample(const Tensor& offsets_, const Tensor& items_, const Tensor& seed_, int64_t num_items) {
+Tensor sample(const Tensor& offsets_, const Tensor& items_, const Tensor& seed_,
+              int64_t num_items) {
   const Tensor offsets = check_longs(offsets_, "sample_negatives: offsets");
   const Tensor items = check_ints(items_, "sample_negatives: items");
   check(offsets.numel() >= 1, "sample_negatives: offsets must not be empty");
@@ -22,8 +23,10 @@ Tensor sample(const Tensor& offsets_, const Tensor& items_, const Tensor& seed_,
     const int64_t user = sample_negatives(offset, item, num_items, seed, begin, end, out);
     if (user >= 0) full_user = user;
   });
-  check(full_user < 0, "sample_negatives: graph must leave every user at least one item without interaction "
-        "(got user ", full_user.load(), " with all ", num_items, " items)");
+  check(full_user < 0,
+        "sample_negatives: graph must leave every user at least one item without interaction "
+        "(got user ",
+        full_user.load(), " with all ", num_items, " items)");
   return negatives;
 }
 

@@ -5,7 +5,8 @@ namespace {
 
 // Arguments of a weighted product; values in the accumulation type.
 template <class T>
-PropagateArgs<T> matrix_args(const Tensor& offsets, const Tensor& columns, const Tensor& partition) {
+PropagateArgs<T> matrix_args(const Tensor& offsets, const Tensor& columns,
+                             const Tensor& partition) {
   PropagateArgs<T> args;
   args.offsets = const_data<int64_t>(offsets);
   args.columns = const_data<int32_t>(columns);
@@ -50,7 +51,8 @@ Tensor spmm_backward_values(const Tensor& grad_, const Tensor& x_, const Tensor&
   const Tensor partition = torch::stable::contiguous(partition_);
   check(grad.size(1) == x.size(1) && grad.scalar_type() == x.scalar_type() &&
             grad.size(0) == offsets.numel() - 1,
-        "spmm_backward_values: grad must have ", offsets.numel() - 1, " rows and x's columns and type");
+        "spmm_backward_values: grad must have ", offsets.numel() - 1,
+        " rows and x's columns and type");
   const bool wide = x.scalar_type() == ScalarType::Double;
   Tensor grad_values =
       empty_of(x, {columns.numel()}, wide ? ScalarType::Double : ScalarType::Float);

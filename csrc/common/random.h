@@ -1,5 +1,6 @@
-// Counter-based random numbers: every value is a hash of a seed and the place that it belongs to, so nothing
-// is stored, no order of evaluation matters, and every device and thread count sees the same values.
+// Counter-based random numbers: every value is a hash of a seed and the place that it belongs to,
+// so nothing is stored, no order of evaluation matters, and every device and thread count sees the
+// same values.
 //
 // rlmrec_fast/ops/random.py states the same functions in plain PyTorch.
 #pragma once
@@ -10,7 +11,8 @@
 
 namespace rlmrec_fast {
 
-// A bijection of 32-bit words with low bias ("lowbias32", C. Wellons, 2018). Word may be a SIMD vector.
+// A bijection of 32-bit words with low bias ("lowbias32", C. Wellons, 2018). Word may be a SIMD
+// vector.
 template <class Word>
 RLMREC_FAST_INLINE Word mix32(Word x) {
   x ^= x >> 16;
@@ -55,7 +57,8 @@ RLMREC_FAST_INLINE Word hash_second(PairHash hash, uint32_t hashed_first, Word s
   return mix32(mix32(second ^ hash.second_key) ^ hashed_first);
 }
 
-// An event of this probability happens when a 32-bit hash is below the threshold. Only rates < 1 have one.
+// An event of this probability happens when a 32-bit hash is below the threshold. Only rates < 1
+// have one.
 RLMREC_FAST_INLINE uint32_t rate_threshold(double rate) {
   const double scaled = rate * 4294967296.0;
   return scaled >= 4294967295.0 ? 4294967295U : static_cast<uint32_t>(scaled);

@@ -2,9 +2,9 @@
 //
 //   loss[b] = softplus(u . n - u . p),   slope[b] = sigmoid(u . n - u . p)
 //
-// with u, p, n the rows users[b], positives[b], negatives[b] of their tables. The gradients are sums of table
-// rows weighted by +-slope; grouped by destination row they are a CSR product (cpu/propagate.h), so rows that
-// occur often in a batch are summed in batch order by one owner.
+// with u, p, n the rows users[b], positives[b], negatives[b] of their tables. The gradients are
+// sums of table rows weighted by +-slope; grouped by destination row they are a CSR product
+// (cpu/propagate.h), so rows that occur often in a batch are summed in batch order by one owner.
 #pragma once
 
 #include <cstdint>

@@ -26,7 +26,8 @@ void ranking_metrics(const int64_t* items, int64_t width, const int64_t* held_of
     }
     for (int64_t c = 0; c < num_cutoffs; ++c) {
       double ideal = 0;
-      for (int64_t place = 0; place < std::min({cutoffs[c], held, width}); ++place) ideal += gains[place];
+      for (int64_t place = 0; place < std::min({cutoffs[c], held, width}); ++place)
+        ideal += gains[place];
       recalls[c] /= static_cast<double>(held);
       ndcgs[c] /= ideal;
     }

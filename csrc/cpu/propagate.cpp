@@ -169,8 +169,7 @@ __attribute__((noinline)) void add_noise(const PropagateArgs<T>& args, Block blo
   constexpr int kWidth = Block::kVectors * kLanes<T>;
   const PairHash hash = pair_hash(args.noise_seed);
   const uint32_t hashed_row = hash_first(hash, static_cast<uint32_t>(node));
-  const auto scale =
-      static_cast<Accumulate<T>>(noise_scale(hash, hashed_row, args.d, args.noise));
+  const auto scale = static_cast<Accumulate<T>>(noise_scale(hash, hashed_row, args.d, args.noise));
   for (int i = 0; i < kWidth; i += kLanes<float>) {
     const Vec<float> n = noise_lanes(hash, hashed_row, block.column + i);
     for (int j = 0; j < std::min(kLanes<float>, kWidth - i); ++j) {
@@ -256,11 +255,11 @@ int32_t compact(const DropoutArgs& args, PairHash hash, uint32_t threshold, int6
     const auto lanes = static_cast<__mmask16>(left >= 16 ? 0xffffU : (1U << left) - 1U);
     const __m512i loaded = _mm512_maskz_loadu_epi32(lanes, args.columns + entry);
     const Words columns = load_bits<Words>(&loaded);
-    const Words hashes = args.transpose
-                             ? mix32(mix32(columns ^ hash.first_key) ^ mix32(node ^ hash.second_key))
-                             : hash_second(hash, hashed_row, columns);
-    const __mmask16 keep = _mm512_mask_cmplt_epu32_mask(lanes, load_bits<__m512i>(&hashes),
-                                                        _mm512_set1_epi32(static_cast<int>(threshold)));
+    const Words hashes =
+        args.transpose ? mix32(mix32(columns ^ hash.first_key) ^ mix32(node ^ hash.second_key))
+                       : hash_second(hash, hashed_row, columns);
+    const __mmask16 keep = _mm512_mask_cmplt_epu32_mask(
+        lanes, load_bits<__m512i>(&hashes), _mm512_set1_epi32(static_cast<int>(threshold)));
     _mm512_mask_storeu_epi32(args.kept_columns + kept,
                              static_cast<__mmask16>((1U << __builtin_popcount(keep)) - 1U),
                              _mm512_maskz_compress_epi32(keep, loaded));
@@ -354,10 +353,10 @@ void entry_dots(const PropagateArgs<T>& args, Accumulate<T>* grad_values, int64_
   }
 }
 
-#define RLMREC_FAST_INSTANTIATE(T)                                                              \
-  template void propagate_parts(const PropagateArgs<T>&, int64_t, int64_t);                     \
-  template void propagate_finish(const PropagateArgs<T>&, int64_t, int64_t);                    \
-  template void propagate_rows(const PropagateArgs<T>&, const int64_t*, int64_t, int64_t);      \
+#define RLMREC_FAST_INSTANTIATE(T)                                                         \
+  template void propagate_parts(const PropagateArgs<T>&, int64_t, int64_t);                \
+  template void propagate_finish(const PropagateArgs<T>&, int64_t, int64_t);               \
+  template void propagate_rows(const PropagateArgs<T>&, const int64_t*, int64_t, int64_t); \
   template void entry_dots(const PropagateArgs<T>&, Accumulate<T>*, int64_t, int64_t);
 RLMREC_FAST_INSTANTIATE(float)
 RLMREC_FAST_INSTANTIATE(double)

@@ -1,16 +1,17 @@
 // One propagation layer over a CSR matrix A and a row-major table x with d columns:
 //
 //   v[r] = row_scale[r] * sum_e weight_e * x[columns[e]]      over the entries e of row r
-//   v[r] += noise * sign(v[r]) * n / ||n||                    n uniform in [0, 1)^d, where noise > 0
-//   v[r] = factor * (v[r] + base[r])                          where base is given
-//   accumulator[r] = factor * (accumulator[r] + v[r])         where accumulator is given
-//   y[r] = v[r]                                               where y is given
+//   v[r] += noise * sign(v[r]) * n / ||n||                    n uniform in [0, 1)^d, where noise >
+//   0 v[r] = factor * (v[r] + base[r])                          where base is given accumulator[r]
+//   = factor * (accumulator[r] + v[r])         where accumulator is given y[r] = v[r] where y is
+//   given
 //
 // weight_e is values[e] where values are given, else column_scale[columns[e]].
 //
-// Work is divided by the graph's partition (see graph.py), never by threads, and the entries of a row are
-// added in order within chunks and the chunks in order, so results do not depend on the number of threads.
-// Empty rows give zero sums. y must not overlap x; it may be base, if every row is finished at its own place.
+// Work is divided by the graph's partition (see graph.py), never by threads, and the entries of a
+// row are added in order within chunks and the chunks in order, so results do not depend on the
+// number of threads. Empty rows give zero sums. y must not overlap x; it may be base, if every row
+// is finished at its own place.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +21,15 @@
 
 namespace rlmrec_fast {
 
-// Entries that are summed in one go: the target of the graph's partition, which splits longer rows than
-// twice this between parts.
+// Entries that are summed in one go: the target of the graph's partition, which splits longer rows
+// than twice this between parts.
 constexpr int64_t kChunk = 4096;
 
 template <class T>
 struct PropagateArgs {
-  // Matrix. Dropout moves the kept columns of each span to its front: then row_kept[r] (or part_kept[p] for
-  // parts that are chunks of a long row) says how many are kept; otherwise both are null.
+  // Matrix. Dropout moves the kept columns of each span to its front: then row_kept[r] (or
+  // part_kept[p] for parts that are chunks of a long row) says how many are kept; otherwise both
+  // are null.
   const int64_t* offsets = nullptr;
   const int32_t* columns = nullptr;
   const int64_t* partition = nullptr;
@@ -80,11 +82,11 @@ RLMREC_FAST_PER_ISA(
     template <class T>
     void propagate_finish(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_end);
     // The layer for the nodes rows[i], which need not differ; y has one row per i. No accumulator.
-    template <class T>
-    void propagate_rows(const PropagateArgs<T>& args, const int64_t* rows, int64_t begin, int64_t end);
-    // grad_values[e] = grad[row of e] . x[columns[e]] for the entries of the parts. grad is args.base.
-    template <class T>
-    void entry_dots(const PropagateArgs<T>& args, Accumulate<T>* grad_values, int64_t part_begin,
-                    int64_t part_end);)
+    template <class T> void propagate_rows(const PropagateArgs<T>& args, const int64_t* rows,
+                                           int64_t begin, int64_t end);
+    // grad_values[e] = grad[row of e] . x[columns[e]] for the entries of the parts. grad is
+    // args.base.
+    template <class T> void entry_dots(const PropagateArgs<T>& args, Accumulate<T>* grad_values,
+                                       int64_t part_begin, int64_t part_end);)
 
 }  // namespace rlmrec_fast

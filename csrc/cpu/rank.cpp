@@ -31,7 +31,8 @@ struct Better {
   }
 };
 
-// The best candidates of one user so far. Holds up to `capacity`, of which all but k are dropped when full.
+// The best candidates of one user so far. Holds up to `capacity`, of which all but k are dropped
+// when full.
 template <class T>
 struct Best {
   Candidate<T>* candidates;
@@ -154,7 +155,8 @@ void rank_users(const RankArgs<T>& args, int64_t begin, int64_t end) {
     best[user - begin].candidates = storage.get() + (user - begin) * capacity;
   }
   const int64_t panels = (args.num_items + kWidth - 1) / kWidth;
-  const int64_t panel_bytes = std::max<int64_t>(1, args.d) * kWidth * static_cast<int64_t>(sizeof(T));
+  const int64_t panel_bytes =
+      std::max<int64_t>(1, args.d) * kWidth * static_cast<int64_t>(sizeof(T));
   const int64_t tile = std::max<int64_t>(1, kTileBytes / panel_bytes);
   for (int64_t tile_begin = 0; tile_begin < panels; tile_begin += tile) {
     const int64_t tile_end = std::min(panels, tile_begin + tile);
@@ -179,9 +181,9 @@ void rank_users(const RankArgs<T>& args, int64_t begin, int64_t end) {
   for (int64_t user = begin; user < end; ++user) write_best(args, user, best[user - begin]);
 }
 
-#define RLMREC_FAST_INSTANTIATE(T)                                                         \
-  template int64_t panel_width<T>();                                                       \
-  template void pack_items(const T*, int64_t, int64_t, int64_t, T*, int64_t, int64_t);     \
+#define RLMREC_FAST_INSTANTIATE(T)                                                     \
+  template int64_t panel_width<T>();                                                   \
+  template void pack_items(const T*, int64_t, int64_t, int64_t, T*, int64_t, int64_t); \
   template void rank_users(const RankArgs<T>&, int64_t, int64_t);
 RLMREC_FAST_INSTANTIATE(float)
 RLMREC_FAST_INSTANTIATE(double)

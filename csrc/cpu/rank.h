@@ -1,8 +1,9 @@
 // The k best items of each user by dot product, without the users x items matrix.
 //
-// Scores are made tile by tile in registers; only those above the user's threshold (the k-th best so far) are
-// kept, after a look-up in the user's excluded items. Equal scores are ordered by lower item number. NaN scores
-// never enter. A score is the sum over columns in order, so it does not depend on tiles or threads.
+// Scores are made tile by tile in registers; only those above the user's threshold (the k-th best
+// so far) are kept, after a look-up in the user's excluded items. Equal scores are ordered by lower
+// item number. NaN scores never enter. A score is the sum over columns in order, so it does not
+// depend on tiles or threads.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +34,8 @@ struct RankArgs {
 RLMREC_FAST_PER_ISA(
     // Items of one panel; packed tables hold ceil(num_items / this) panels of d x this elements.
     template <class T> int64_t panel_width();
-    // Packs the panels [begin, end): panel p holds columns of items p * width .. transposed, zero-padded.
+    // Packs the panels [begin, end): panel p holds columns of items p * width .. transposed,
+    // zero-padded.
     template <class T> void pack_items(const T* items, int64_t stride, int64_t num_items, int64_t d,
                                        T* panels, int64_t begin, int64_t end);
     // Ranks the users [begin, end), at most kRankUsers of them.

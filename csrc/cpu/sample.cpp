@@ -4,8 +4,8 @@
 
 namespace rlmrec_fast {
 
-int64_t sample_negatives(const int64_t* offsets, const int32_t* items, int64_t num_items, uint64_t seed,
-                         int64_t user_begin, int64_t user_end, int64_t* negatives) {
+int64_t sample_negatives(const int64_t* offsets, const int32_t* items, int64_t num_items,
+                         uint64_t seed, int64_t user_begin, int64_t user_end, int64_t* negatives) {
   for (int64_t user = user_begin; user < user_end; ++user) {
     const int32_t* row = items + offsets[user];
     const int64_t degree = offsets[user + 1] - offsets[user];
@@ -14,7 +14,8 @@ int64_t sample_negatives(const int64_t* offsets, const int32_t* items, int64_t n
     for (int64_t e = offsets[user]; e < offsets[user + 1]; ++e) {
       const uint64_t random = child_seed(seed, static_cast<uint64_t>(e));
       const auto rank = static_cast<int64_t>(bounded(random, static_cast<uint64_t>(missing)));
-      // row[k] - k items below row[k] are missing: the answer lies after the last k with row[k] - k <= rank.
+      // row[k] - k items below row[k] are missing: the answer lies after the last k with row[k] - k
+      // <= rank.
       int64_t low = 0, high = degree;
       while (low < high) {
         const int64_t middle = (low + high) / 2;

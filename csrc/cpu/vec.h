@@ -1,12 +1,13 @@
-// SIMD vectors of the instruction set that a file is compiled for, over the compiler's vector extension:
-// arithmetic is written with operators, only conversions and partial accesses differ between sets.
+// SIMD vectors of the instruction set that a file is compiled for, over the compiler's vector
+// extension: arithmetic is written with operators, only conversions and partial accesses differ
+// between sets.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
 
 #ifdef __SSE2__
-#include <immintrin.h>
+#  include <immintrin.h>
 #endif
 
 #include "common/macros.h"
@@ -67,23 +68,23 @@ RLMREC_FAST_INLINE Halves to_bfloat16(Vec<float> value) {
 
 #ifdef __F16C__
 RLMREC_FAST_INLINE Vec<float> from_float16(Halves halves) {
-#ifdef __AVX512F__
+#  ifdef __AVX512F__
   return _mm512_cvtph_ps(load_bits<__m256i>(&halves));
-#else
+#  else
   return _mm256_cvtph_ps(load_bits<__m128i>(&halves));
-#endif
+#  endif
 }
 RLMREC_FAST_INLINE Halves to_float16(Vec<float> value) {
-#ifdef __AVX512F__
+#  ifdef __AVX512F__
   const __m256i bits = _mm512_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
-#else
+#  else
   const __m128i bits = _mm256_cvtps_ph(value, _MM_FROUND_TO_NEAREST_INT);
-#endif
+#  endif
   return load_bits<Halves>(&bits);
 }
 #else
 // Out of line: this is the slow way, and inlined lanes would only make the files slow to compile.
-#define RLMREC_FAST_OUT_OF_LINE static __attribute__((noinline, unused))
+#  define RLMREC_FAST_OUT_OF_LINE static __attribute__((noinline, unused))
 RLMREC_FAST_OUT_OF_LINE float float16_to_float(uint16_t half) {
   const uint32_t sign = static_cast<uint32_t>(half & 0x8000U) << 16;
   const uint32_t magnitude = half & 0x7fffU;

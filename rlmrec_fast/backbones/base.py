@@ -94,9 +94,11 @@ class Backbone(nn.Module):
             Scalars named `rec_loss`, `reg_loss` (and `cl_loss`, `infomax_loss` where a subclass
             has them); the total is their sum.
         """
-        users, items = self.split(self(self.embedding, seed))
+        table = self(self.embedding, seed)
+        first_item = self.graph.num_users
+        positives, negatives = batch.positives + first_item, batch.negatives + first_item
         return {
-            "rec_loss": ops.bpr_loss(users, items, batch.users, batch.positives, batch.negatives),
+            "rec_loss": ops.bpr_loss(table, None, batch.users, positives, negatives),
             "reg_loss": self.reg_loss(),
         }
 

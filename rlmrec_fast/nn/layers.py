@@ -12,7 +12,7 @@ from rlmrec_fast.ops.propagate import Combine
 
 
 class Propagation(nn.Module):
-    """LightGCN's propagation (see `rlmrec_fast.ops.propagate`) in place of ``torch.sparse.mm`` loops.
+    """LightGCN's propagation in place of ``torch.sparse.mm`` loops; see `rlmrec_fast.ops.propagate`.
 
     In training mode edges are dropped anew in every call, from torch's own generator on the CPU, so
     that ``torch.manual_seed`` makes runs repeatable; in evaluation mode nothing is dropped.
@@ -39,7 +39,7 @@ class Propagation(nn.Module):
         self.keep_rate = keep_rate
 
     def forward(self, user_embedding: Tensor, item_embedding: Tensor) -> tuple[Tensor, Tensor]:
-        """Final embeddings of users [U, d'] and items [I, d'] from ego embeddings [U, d], [I, d]."""
+        """Final embeddings [U, d'] and [I, d'] of users and items from their ego embeddings."""
         drops = self.training and self.keep_rate < 1
         table = propagate(
             torch.cat([user_embedding, item_embedding]),
@@ -70,12 +70,10 @@ class BPRLoss(nn.Module):
     def forward(
         self,
         user_embedding: Tensor,
-        item_embedding: Tensor,
+        item_embedding: Tensor | None,
         users: Tensor,
         positives: Tensor,
         negatives: Tensor,
     ) -> Tensor:
-        """The loss of a batch: tables [U, d] and [I, d], ids int64 [B]."""
-        return bpr_loss(
-            user_embedding, item_embedding, users, positives, negatives, self.reduction
-        )
+        """The loss of a batch: tables [U, d] and [I, d] (or one table and None), ids int64 [B]."""
+        return bpr_loss(user_embedding, item_embedding, users, positives, negatives, self.reduction)

@@ -1,4 +1,4 @@
-"""Checks of arguments that several operators share. Messages read ``op: NAME must ... (got ...)``."""
+"""Checks of arguments that operators share. Messages read ``op: NAME must ... (got ...)``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FLOAT_TYPES = (torch.float32, torch.float64)
 
 
 def accumulation_type(storage: torch.dtype) -> torch.dtype:
-    """The type that tables of a storage type are accumulated in: float64 for itself, else float32."""
+    """The type that tables are accumulated in: float64 for float64, else float32."""
     return torch.float64 if storage == torch.float64 else torch.float32
 
 
@@ -32,7 +32,7 @@ def check_table(
 
 
 def check_ids(op: str, name: str, value: Tensor) -> Tensor:
-    """Refuses what is not a vector of integers; returns it as int64. Ranges are checked natively."""
+    """Refuses what is not a vector of integers; returns int64. Ranges are checked natively."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{op}: {name} must be a tensor (got {type(value).__name__})")
     if value.dtype not in (torch.int64, torch.int32):

@@ -7,7 +7,13 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from rlmrec_fast.ops._checks import STORAGE_TYPES, check_ids, check_same, check_table
+from rlmrec_fast.ops._checks import (
+    FLOAT_TYPES,
+    STORAGE_TYPES,
+    check_ids,
+    check_same,
+    check_table,
+)
 from rlmrec_fast.ops.reduce import stable_sum
 
 Reduction = Literal["mean", "sum", "none"]
@@ -16,7 +22,7 @@ REDUCTIONS: tuple[Reduction, ...] = ("mean", "sum", "none")
 
 def bpr_loss(
     user_embedding: Tensor,
-    item_embedding: Tensor,
+    item_embedding: Tensor | None,
     users: Tensor,
     positives: Tensor,
     negatives: Tensor,
@@ -29,7 +35,8 @@ def bpr_loss(
 
     Args:
         user_embedding: [U, d], float32 or float64 (16-bit tables are read as float32).
-        item_embedding: [I, d], of the same type.
+        item_embedding: [I, d], of the same type. None where users and items are rows of one table,
+            ``user_embedding``: then all ids are rows of that, and its gradient is one tensor.
         users: int64 [B] in [0, U).
         positives: int64 [B] in [0, I), items the users interacted with.
         negatives: int64 [B] in [0, I), items they did not.
@@ -43,7 +50,11 @@ def bpr_loss(
         ValueError: a shape is wrong or an id is out of range.
     """
     check_table("bpr_loss", "user_embedding", user_embedding, STORAGE_TYPES)
-    check_table("bpr_loss", "item_embedding", item_embedding, STORAGE_TYPES)
+    if item_embedding is not None:
+        check_table("bpr_loss", "item_embedding", item_embedding, STORAGE_TYPES)
+        check_same(
+            "bpr_loss", ("user_embedding", user_embedding), ("item_embedding", item_embedding)
+        )
     if reduction not in REDUCTIONS:
         raise ValueError(f"bpr_loss: reduction must be one of {REDUCTIONS} (got {reduction!r})")
     ids = [
@@ -51,13 +62,12 @@ def bpr_loss(
         for name, value in (("users", users), ("positives", positives), ("negatives", negatives))
     ]
     tensors = zip(("users", "positives", "negatives"), ids, strict=True)
-    tables = (("user_embedding", user_embedding), ("item_embedding", item_embedding))
-    check_same("bpr_loss", *tables, *tensors)
-    if user_embedding.dtype in (torch.bfloat16, torch.float16):
-        user_embedding = user_embedding.float()
-    if item_embedding.dtype in (torch.bfloat16, torch.float16):
-        item_embedding = item_embedding.float()
-    losses, _ = torch.ops.rlmrec_fast.bpr(user_embedding, item_embedding, *ids)
+    check_same("bpr_loss", ("user_embedding", user_embedding), *tensors)
+    tables = [
+        table.float() if table is not None and table.dtype not in FLOAT_TYPES else table
+        for table in (user_embedding, item_embedding)
+    ]
+    losses, _ = torch.ops.rlmrec_fast.bpr(*tables, *ids)
     if reduction == "none":
         return losses
     total = stable_sum(losses)
@@ -66,30 +76,30 @@ def bpr_loss(
 
 @torch.library.register_fake("rlmrec_fast::bpr")
 def _fake(
-    user_embedding: Tensor,
-    item_embedding: Tensor,
+    embedding: Tensor,
+    item_embedding: Tensor | None,
     users: Tensor,
     positives: Tensor,
     negatives: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    return user_embedding.new_empty(users.shape[0]), user_embedding.new_empty(users.shape[0])
+    return embedding.new_empty(users.shape[0]), embedding.new_empty(users.shape[0])
 
 
 @torch.library.register_fake("rlmrec_fast::bpr_backward")
 def _fake_backward(
     grad_losses: Tensor,
     slopes: Tensor,
-    user_embedding: Tensor,
-    item_embedding: Tensor,
+    embedding: Tensor,
+    item_embedding: Tensor | None,
     users: Tensor,
     positives: Tensor,
     negatives: Tensor,
 ) -> tuple[Tensor, Tensor]:
-    shapes = (user_embedding.shape, item_embedding.shape)
-    return user_embedding.new_empty(shapes[0]), user_embedding.new_empty(shapes[1])
+    item_rows = 0 if item_embedding is None else item_embedding.shape[0]
+    return embedding.new_empty(embedding.shape), embedding.new_empty(item_rows, embedding.shape[1])
 
 
-def _setup(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+def _setup(ctx: Any, inputs: tuple[Tensor | None, ...], output: tuple[Tensor, Tensor]) -> None:
     ctx.save_for_backward(output[1], *inputs)
     ctx.mark_non_differentiable(output[1])
     ctx.set_materialize_grads(False)
@@ -98,8 +108,11 @@ def _setup(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) 
 def _backward(ctx: Any, grad_losses: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
     if grad_losses is None:
         return (None,) * 5
-    grads = torch.ops.rlmrec_fast.bpr_backward(grad_losses, *ctx.saved_tensors)
-    return (*grads, None, None, None)
+    slopes, embedding, item_embedding, *ids = ctx.saved_tensors
+    grad, item_grad = torch.ops.rlmrec_fast.bpr_backward(
+        grad_losses, slopes, embedding, item_embedding, *ids
+    )
+    return (grad, None if item_embedding is None else item_grad, None, None, None)
 
 
 torch.library.register_autograd("rlmrec_fast::bpr", _backward, setup_context=_setup)

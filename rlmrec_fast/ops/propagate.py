@@ -64,7 +64,9 @@ def propagate(
         ValueError: a shape or value is out of range.
     """
     if not isinstance(graph, InteractionGraph):
-        raise TypeError(f"propagate: graph must be an InteractionGraph (got {type(graph).__name__})")
+        raise TypeError(
+            f"propagate: graph must be an InteractionGraph (got {type(graph).__name__})"
+        )
     check_table("propagate", "x", x, STORAGE_TYPES, graph.num_nodes)
     _check_settings(num_layers, combine, keep_rate, noise)
     check_same("propagate", ("x", x), ("graph", graph.offsets))

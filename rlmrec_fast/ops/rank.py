@@ -8,7 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from rlmrec_fast.ops._checks import STORAGE_TYPES, check_ids, check_rows, check_same, check_table
+from rlmrec_fast.ops._checks import (
+    FLOAT_TYPES,
+    STORAGE_TYPES,
+    check_ids,
+    check_rows,
+    check_same,
+    check_table,
+)
 from rlmrec_fast.ops.reduce import stable_sum
 
 
@@ -57,7 +64,7 @@ def rank(
         check_same("rank", ("user_embedding", user_embedding), ("exclude", items))
     check_same("rank", ("user_embedding", user_embedding), ("item_embedding", item_embedding))
     tables = [
-        table.float() if table.dtype in (torch.bfloat16, torch.float16) else table
+        table if table.dtype in FLOAT_TYPES else table.float()
         for table in (user_embedding.detach(), item_embedding.detach())
     ]
     return torch.ops.rlmrec_fast.rank(*tables, offsets, items, k)

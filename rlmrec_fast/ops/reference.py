@@ -89,7 +89,7 @@ def spmm(x: Tensor, graph: WeightedGraph, values: Tensor | None = None) -> Tenso
 
 def bpr_loss(
     user_embedding: Tensor,
-    item_embedding: Tensor,
+    item_embedding: Tensor | None,
     users: Tensor,
     positives: Tensor,
     negatives: Tensor,
@@ -97,6 +97,7 @@ def bpr_loss(
 ) -> Tensor:
     """See `rlmrec_fast.ops.bpr_loss`."""
     user = user_embedding[users]
+    item_embedding = user_embedding if item_embedding is None else item_embedding
     positive = (user * item_embedding[positives]).sum(1)
     negative = (user * item_embedding[negatives]).sum(1)
     losses = F.softplus(negative - positive)

@@ -97,7 +97,7 @@ def train(request: TrainRequest) -> int:
             raise ValueError(f"--threads must be at least 1 (got {request.threads})")
         torch.set_num_threads(request.threads)
     device = parse_device(request.device)
-    console = Console(stderr=True)
+    console = _console(stderr=True)
     run, dataset = _resume(request) if request.resume else _start(request, console)
     with run:
         finished = run.read_result() is not None
@@ -109,10 +109,10 @@ def train(request: TrainRequest) -> int:
         except KeyboardInterrupt:
             run.log("interrupted")
             command = resume_command(run.path, request)
-            console.print(f"interrupted; go on with: {command}", markup=False, soft_wrap=True)
+            console.print(f"interrupted; go on with: {command}", soft_wrap=True)
             return INTERRUPTED
     if finished:
-        console.print(f"{run.path} is finished: nothing to do", markup=False, soft_wrap=True)
+        console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
     _print_result(result, run.path)
     return 0
 
@@ -152,7 +152,7 @@ def _start(request: TrainRequest, console: Console) -> tuple[RunFolder, Dataset]
         + f"\nrun {path}, {torch.get_num_threads()} threads, device {request.device}"
     )
     run.log(facts)
-    console.print(facts, markup=False, highlight=False, soft_wrap=True)
+    console.print(facts, soft_wrap=True)
     return run, dataset
 
 
@@ -161,8 +161,9 @@ def _resume(request: TrainRequest) -> tuple[RunFolder, Dataset]:
     if path is None:
         if request.data is None:
             raise ValueError("train: --resume needs --out RUN, or the --data it was started with")
-        dataset = _load(request.data)
         model, align = request.model or "lightgcn", request.align or "none"
+        require_available(model, align)
+        dataset = _load(request.data)
         path = default_run(dataset.name, Settings.of(model, align, changes=request.changes))
     run = RunFolder.open(path, exclusive=True)
     try:
@@ -222,7 +223,7 @@ def recommend(run: Path, user: str, k: int, data: Path | None, as_json: bool) ->
     table.add_column("score", justify="right")
     for rank, item in enumerate(items, start=1):
         table.add_row(str(rank), item.id, item.title or "", f"{item.score:.4f}")
-    Console().print(table, markup=False)
+    _console().print(table)
 
 
 def models() -> None:
@@ -233,7 +234,12 @@ def models() -> None:
     for name, backbone in BACKBONES.items():
         settings = backbone.parameters_and_defaults().items()
         table.add_row(name, backbone.paper, ", ".join(f"{key} {value}" for key, value in settings))
-    Console().print(table)
+    _console().print(table)
+
+
+def _console(stderr: bool = False) -> Console:
+    """A console that prints text as it is: titles may well hold brackets and colons."""
+    return Console(stderr=stderr, markup=False, emoji=False, highlight=False)
 
 
 def _load(path: Path) -> Dataset:
@@ -258,4 +264,4 @@ def _print_metrics(title: str, rows: Mapping[str, Mapping[str, float]]) -> None:
         table.add_column(name, justify="right")
     for split, metrics in rows.items():
         table.add_row(split, *(f"{metrics[name]:.4f}" for name in names))
-    Console().print(table)
+    _console().print(table)

@@ -50,7 +50,7 @@ class Lines(Silent):
 
     def say(self, text: str) -> None:
         """Prints the fact on a line of its own."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def epoch(self, record: Mapping[str, float], state: TrainingState) -> None:
         """Prints the epoch if it was evaluated."""
@@ -94,7 +94,7 @@ class Bar(Silent):
 
     def say(self, text: str) -> None:
         """Prints the fact above the line."""
-        self.bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        self.bar.console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def step(self, epoch: int, share: float) -> None:
         """Moves the bar, a few times a second."""

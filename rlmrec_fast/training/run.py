@@ -281,10 +281,9 @@ class RunFolder:
         if not self.result_path.is_file():
             return None
         try:
-            result = json.loads(self.result_path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise ValueError(f"run: {self.result_path} must be JSON (got {error})") from None
-        return dict(result)
+            return dict(json.loads(self.result_path.read_text(encoding="utf-8")))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"run: {self.result_path} must be a result (got {error})") from None
 
 
 def refuse_existing(path: Path) -> None:

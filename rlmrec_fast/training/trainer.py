@@ -287,8 +287,12 @@ class Trainer:
         stored = run.read_result()
         if stored is None:
             return None
+        try:
+            result = TrainingResult(**stored)
+        except TypeError as error:
+            raise ValueError(f"run: {run.result_path} must be a result (got {error})") from None
         load_best(run.best_path, self.backbone, run.config.identity)
-        return TrainingResult(**stored)
+        return result
 
 
 def _total(terms: Mapping[str, Tensor]) -> Tensor:

@@ -224,6 +224,13 @@ def test_a_finished_run_is_left_as_it_is_and_gives_its_result_again(tmp_path, co
     assert torch.equal(trainer.backbone.embedding, weights["embedding"])
 
 
+def test_a_result_that_is_none_is_told(tmp_path, config, make_trainer):
+    train(tmp_path / "run", config, make_trainer)
+    (tmp_path / "run" / "result.json").write_text('{"best": 3}')
+    with pytest.raises(ValueError, match=r"result\.json must be a result \(got .*best"):
+        resume(tmp_path / "run", make_trainer)
+
+
 def test_a_process_killed_at_random_moments_goes_on_to_the_same_bits(tmp_path):
     data = make_dataset(users=120, items=90)
     data.save(tmp_path / "data")

@@ -110,6 +110,7 @@ def test_the_identity_depends_on_settings_and_data(config, dataset, tmp_path):
 def test_a_damaged_result_is_told(tmp_path, config):
     with RunFolder.create(tmp_path, config) as run:
         assert run.read_result() is None
-        run.result_path.write_text("{")
-        with pytest.raises(ValueError, match=r"result\.json must be JSON"):
-            run.read_result()
+        for damaged in ("{", "", "[1]", "3"):
+            run.result_path.write_text(damaged)
+            with pytest.raises(ValueError, match=r"result\.json must be a result"):
+                run.read_result()

@@ -1,0 +1,76 @@
+# Each target makes what it needs, from a bare machine with Python 3.10+, g++ and make.
+#   make demo    train LightGCN on built-in synthetic data and print metrics and recommendations
+#   make test    lint, C++ unit tests (plain and sanitized), Python tests
+#   make bench   the benchmark suite (RLMREC_DATA=FOLDER for real data), results under bench/results
+PYTHON ?= python3
+VENV ?= .venv
+# The CPU build is all that tests need; an unpinned torch would bring gigabytes of CUDA libraries.
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+
+RUN := $(VENV)/bin/python
+# pip and console scripts of the environment first; PYTHONPATH would leak other environments into it.
+export PATH := $(abspath $(VENV)/bin):$(PATH)
+export PYTHONPATH :=
+NATIVE := CMakeLists.txt setup.py pyproject.toml $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.in')
+FORMATTED := $(shell find csrc tests/csrc -name '*.h' -o -name '*.cpp')
+CMAKE_TESTS := -G Ninja -DRLMREC_FAST_LIBRARIES=OFF -DRLMREC_FAST_TESTS=ON
+
+.PHONY: demo test bench build lint format test-native test-sanitize test-python clean
+
+build: $(VENV)/.built
+
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade "pip>=23" "setuptools>=77" wheel
+	$(RUN) -m pip install --quiet $(TORCH) numpy || \
+	  $(RUN) -m pip install --quiet --extra-index-url $(TORCH_INDEX) $(TORCH) numpy
+	$(RUN) -m pip install --quiet "pybind11>=3" ninja "cmake>=3.22"
+	touch $@
+
+$(VENV)/.built: $(VENV)/.torch $(NATIVE)
+	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[train]"
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.built
+	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[train,bench,dev]"
+	touch $@
+
+demo: $(VENV)/.built
+	rm -rf build/demo && mkdir -p build/demo
+	rlmrec-fast data synth build/demo/data --users 4000 --items 2500 --interactions 90000 --seed 7
+	rlmrec-fast train --data build/demo/data --model lightgcn --out build/demo/run
+	rlmrec-fast recommend build/demo/run --user u0 -k 5
+
+test: lint test-native test-sanitize test-python
+
+lint: $(VENV)/.dev
+	ruff format --check .
+	ruff check .
+	clang-format --dry-run --Werror $(FORMATTED)
+	mypy
+
+format: $(VENV)/.dev
+	ruff check --fix .
+	ruff format .
+	clang-format -i $(FORMATTED)
+
+test-native: $(VENV)/.dev
+	cmake -S . -B build/tests $(CMAKE_TESTS)
+	cmake --build build/tests
+	ctest --test-dir build/tests --output-on-failure
+
+test-sanitize: $(VENV)/.dev
+	cmake -S . -B build/sanitize $(CMAKE_TESTS) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DRLMREC_FAST_SANITIZE=address,undefined
+	cmake --build build/sanitize
+	ctest --test-dir build/sanitize --output-on-failure
+
+test-python: $(VENV)/.dev
+	$(RUN) -m pytest
+
+bench: $(VENV)/.dev
+	$(RUN) -m bench --out bench/results/latest.jsonl
+
+clean:
+	rm -rf build $(VENV)/.built $(VENV)/.dev rlmrec_fast/*.so rlmrec_fast/build_info.json

@@ -1,0 +1,257 @@
+"""Measures the providers of a case against each other.
+
+All providers of a case are set up in one process and take turns: a round times each once, and the
+next round starts with another one. So whatever else the machine does falls on all of them, and the
+ratio of two providers is the median of their ratios within the rounds. A sample repeats the call
+until it lasts long enough for the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from statistics import median, quantiles
+from time import perf_counter
+from typing import Any, Protocol, runtime_checkable
+
+from bench.floor import Peaks, Work
+from bench.memory import peak_extra_bytes
+
+Call = Callable[[], Any]
+Setup = Callable[[], Call]
+
+
+class UnavailableError(Exception):
+    """A provider cannot run here; the message says why."""
+
+
+@runtime_checkable
+class Sampled(Protocol):
+    """A call that times itself, because it runs elsewhere."""
+
+    def __call__(self) -> Any: ...
+
+    def sample(self, repeats: int) -> float:
+        """Seconds for a number of calls."""
+        ...
+
+
+@dataclass(frozen=True)
+class Case:
+    """One question, and who answers it.
+
+    Attributes:
+        family: the file that it is in.
+        name: what is measured.
+        setting: sizes and options, as data.
+        providers: name -> setup, which returns the call to be timed. The first one is ours.
+        targets: provider -> how many times faster than it ours is meant to be, at least.
+        floor: the work that nobody can avoid.
+        difference: how far another provider's result is from ours; None where they cannot agree,
+            such as with random numbers of their own.
+        details: provider -> further facts, found after the timing.
+        memory: whether peak memory is measured.
+    """
+
+    family: str
+    name: str
+    setting: Mapping[str, Any]
+    providers: Mapping[str, Setup]
+    targets: Mapping[str, float] = field(default_factory=dict)
+    floor: Sequence[Work] = ()
+    difference: Callable[[Any, Any], float] | None = None
+    details: Mapping[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
+    memory: bool = True
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to measure one case: rounds until the time is up, within bounds.
+
+    Attributes:
+        seconds: for the rounds of a case; setup, warm-up and memory come on top.
+        rounds: fewest and most rounds.
+        sample: seconds that a sample lasts at least.
+    """
+
+    seconds: float
+    rounds: tuple[int, int]
+    sample: float
+
+
+FULL = Budget(20.0, (7, 101), 0.01)
+QUICK = Budget(1.5, (3, 21), 0.002)
+ONCE = Budget(0.0, (1, 1), 0.0)
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known about one provider of one case. Times are of one call.
+
+    Attributes:
+        family, case, provider, setting, target: as in `Case`.
+        median_ms, p20_ms, p80_ms: quantiles over the rounds.
+        rounds: how many.
+        repeats: calls in a sample.
+        ratio, ratio_p20, ratio_p80: time over ours, quantiles of the ratios within rounds.
+        memory_bytes: peak extra memory of one call, the result included.
+        difference: largest relative difference from our result.
+        floor: bytes, flops, level and floor time of the case; with ours only.
+        details: further facts.
+        error: why there is no measurement.
+        environment: machine, versions, commit.
+    """
+
+    family: str
+    case: str
+    provider: str
+    setting: dict[str, Any]
+    ours: bool
+    environment: dict[str, Any]
+    median_ms: float | None = None
+    p20_ms: float | None = None
+    p80_ms: float | None = None
+    rounds: int = 0
+    repeats: int = 0
+    ratio: float | None = None
+    ratio_p20: float | None = None
+    ratio_p80: float | None = None
+    target: float | None = None
+    memory_bytes: int | None = None
+    difference: float | None = None
+    floor: dict[str, Any] | None = None
+    details: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run(
+    case: Case, budget: Budget, peaks: Peaks | None, environment: dict[str, Any]
+) -> list[Record]:
+    """Measures a case.
+
+    Returns:
+        A record for each provider, in the order of the case.
+    """
+    calls, errors = _set_up(case)
+    differences = _warm_up(case, calls)
+    repeats = {name: _repeats(call, budget.sample) for name, call in calls.items()}
+    times = _rounds(calls, repeats, budget)
+    ours = next(iter(case.providers))
+    records = []
+    for name in case.providers:
+        facts: dict[str, Any] = {"error": errors.get(name), "target": case.targets.get(name)}
+        if name in calls:
+            facts |= _quantiles("", [t * 1e3 for t in times[name]], "_ms")
+            facts |= {"rounds": len(times[name]), "repeats": repeats[name]}
+            facts |= {"memory_bytes": _memory(calls[name], times[name]) if case.memory else None}
+            facts |= {"difference": differences.get(name)}
+            facts |= {"details": case.details[name]()} if name in case.details else {}
+        if name in calls and ours in calls and name != ours:
+            pairs = zip(times[name], times[ours], strict=True)
+            facts |= _quantiles("ratio", [theirs / own for theirs, own in pairs], "")
+        if name == ours and name in calls and case.floor and peaks is not None:
+            facts["floor"] = _floor(case.floor, peaks, median(times[name]))
+        setting, is_ours = dict(case.setting), name == ours
+        records.append(
+            Record(case.family, case.name, name, setting, is_ours, environment, **facts)
+        )
+    return records
+
+
+def _set_up(case: Case) -> tuple[dict[str, Call], dict[str, str]]:
+    calls: dict[str, Call] = {}
+    errors: dict[str, str] = {}
+    for name, setup in case.providers.items():
+        try:
+            calls[name] = setup()
+        except UnavailableError as error:
+            errors[name] = str(error)
+    return calls, errors
+
+
+def _warm_up(case: Case, calls: Mapping[str, Call]) -> dict[str, float]:
+    """Calls everybody once; how far each result is from the first, where that can be said."""
+    results = [(name, call()) for name, call in calls.items()]
+    if case.difference is None or len(results) < 2:
+        return {}
+    own = results[0][1]
+    return {name: case.difference(own, result) for name, result in results[1:]}
+
+
+def _time(call: Call, repeats: int) -> float:
+    if isinstance(call, Sampled):
+        return call.sample(repeats)
+    start = perf_counter()
+    for _ in range(repeats):
+        call()
+    return perf_counter() - start
+
+
+def _repeats(call: Call, sample: float) -> int:
+    once = max(_time(call, 1), 1e-7)
+    return max(1, min(10_000, round(sample / once)))
+
+
+def _rounds(
+    calls: Mapping[str, Call], repeats: Mapping[str, int], budget: Budget
+) -> dict[str, list[float]]:
+    """Seconds of one call, provider -> one value per round."""
+    names, times = list(calls), {name: [] for name in calls}  # type: dict[str, list[float]]
+    least, most = budget.rounds
+    end = perf_counter() + budget.seconds
+    for number in range(most):
+        if number >= least and perf_counter() > end:
+            break
+        for name in _rotated(names, number):
+            times[name].append(_time(calls[name], repeats[name]) / repeats[name])
+    return times
+
+
+def _rotated(names: Sequence[str], by: int) -> Iterator[str]:
+    for index in range(len(names)):
+        yield names[(index + by) % len(names)]
+
+
+def _quantiles(name: str, values: Sequence[float], unit: str) -> dict[str, float]:
+    low, high = values[0], values[0]
+    if len(values) > 1:
+        low, *_, high = quantiles(values, n=5, method="inclusive")
+    middle = f"{name or 'median'}{unit}"
+    prefix = f"{name}_" if name else ""
+    return {middle: median(values), f"{prefix}p20{unit}": low, f"{prefix}p80{unit}": high}
+
+
+def _memory(call: Call, times: Sequence[float]) -> int | None:
+    """The least of three measurements, one of slow calls: left-over pages only ever add."""
+    found = [peak_extra_bytes(call) for _ in range(3 if median(times) < 0.3 else 1)]
+    known = [value for value in found if value is not None]
+    return min(known) if known else None
+
+
+def _floor(works: Sequence[Work], peaks: Peaks, seconds: float) -> dict[str, Any]:
+    floor = peaks.seconds(works)
+    return {
+        "bytes": sum(work.bytes for work in works),
+        "flops": sum(work.flops for work in works),
+        "levels": sorted({peaks.level(work) for work in works}),
+        "ms": floor * 1e3,
+        "share": floor / seconds,
+    }
+
+
+def relative_difference(ours: Any, theirs: Any) -> float:
+    """Largest difference of two tensors, or tuples of them, over the largest magnitude of ours."""
+    if isinstance(ours, dict):
+        ours, theirs = list(ours.values()), [theirs[key] for key in ours]
+    if isinstance(ours, (tuple, list)):
+        pairs = zip(ours, theirs, strict=True)
+        return max(relative_difference(mine, other) for mine, other in pairs)
+    if isinstance(ours, float):
+        return abs(ours - theirs) / max(abs(ours), 1e-30)
+    mine, other = ours.detach().double(), theirs.detach().double()
+    if not mine.numel():
+        return 0.0
+    return float((mine - other).abs().max() / mine.abs().max().clamp(min=1e-30))

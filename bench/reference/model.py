@@ -1,0 +1,119 @@
+"""LightGCN on a COO adjacency."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def normalized_adjacency(train: Any, dtype: torch.dtype = torch.float32) -> Tensor:
+    """D^-1/2 A D^-1/2 of the bipartite graph, rows of degree 0 left empty.
+
+    Args:
+        train: scipy sparse U x I, non-zero = interaction.
+        dtype: of the values.
+
+    Returns:
+        Sparse COO [N, N], coalesced: entries by row, then by column.
+    """
+    interactions = sp.csr_matrix(train != 0, dtype=np.float64)
+    adjacency = sp.bmat([[None, interactions], [interactions.T, None]], format="csr")
+    degrees = np.asarray(adjacency.sum(axis=1)).ravel()
+    scale = np.zeros_like(degrees)
+    np.power(degrees, -0.5, out=scale, where=degrees > 0)
+    normalized = (sp.diags(scale) @ adjacency @ sp.diags(scale)).tocsr()
+    normalized.sort_indices()
+    entries = normalized.tocoo()
+    indices = torch.from_numpy(np.stack([entries.row, entries.col]).astype(np.int64))
+    values = torch.from_numpy(entries.data).to(dtype)
+    return torch.sparse_coo_tensor(indices, values, entries.shape, is_coalesced=True)
+
+
+def drop_edges(adjacency: Tensor, keep_rate: float, mask: Tensor | None = None) -> Tensor:
+    """The adjacency with every entry kept with probability `keep_rate`, values not rescaled.
+
+    Mirrors the public edge dropout: a boolean mask over all entries, indices and values copied
+    through it, and a new COO tensor, not marked as coalesced.
+
+    Args:
+        adjacency: sparse COO.
+        keep_rate: in (0, 1]; 1 gives the adjacency itself.
+        mask: bool [nnz] to use instead of drawing one.
+    """
+    if keep_rate == 1.0:
+        return adjacency
+    values, indices = adjacency._values(), adjacency._indices()
+    if mask is None:
+        mask = (torch.rand(values.shape[0]) + keep_rate).floor().type(torch.bool)
+    return torch.sparse_coo_tensor(indices[:, mask], values[mask], adjacency.shape)
+
+
+def propagate(adjacency: Tensor, ego: Tensor, num_layers: int) -> Tensor:
+    """The sum of E_0 .. E_L, one `torch.spmm` a layer."""
+    layers = [ego]
+    for _ in range(num_layers):
+        layers.append(torch.spmm(adjacency, layers[-1]))
+    result: Tensor = sum(layers[1:], layers[0])
+    return result
+
+
+class LightGCN(nn.Module):
+    """LightGCN as RLMRec trains it: edge dropout, layers summed, BPR and L2 of all parameters.
+
+    Args:
+        adjacency: from `normalized_adjacency`.
+        num_users: U.
+        num_items: I.
+        dim: d.
+        num_layers: L.
+        keep_rate: share of directed edges kept in training.
+        reg_weight: weight of the squared L2 norm of both tables.
+    """
+
+    def __init__(
+        self,
+        adjacency: Tensor,
+        num_users: int,
+        num_items: int,
+        dim: int = 32,
+        num_layers: int = 3,
+        keep_rate: float = 0.8,
+        reg_weight: float = 1e-6,
+    ) -> None:
+        super().__init__()
+        self.adjacency = adjacency
+        self.sizes = [num_users, num_items]
+        self.num_layers = num_layers
+        self.keep_rate = keep_rate
+        self.reg_weight = reg_weight
+        dtype = adjacency.dtype
+        initialize = nn.init.xavier_uniform_
+        self.user_embedding = nn.Parameter(initialize(torch.empty(num_users, dim, dtype=dtype)))
+        self.item_embedding = nn.Parameter(initialize(torch.empty(num_items, dim, dtype=dtype)))
+
+    def forward(self, keep_rate: float, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The final tables, users [U, d] and items [I, d]."""
+        ego = torch.cat([self.user_embedding, self.item_embedding])
+        adjacency = drop_edges(self.adjacency, keep_rate, mask)
+        users, items = propagate(adjacency, ego, self.num_layers).split(self.sizes)
+        return users, items
+
+    def loss(
+        self, users: Tensor, positives: Tensor, negatives: Tensor, mask: Tensor | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The loss of a batch, and its two terms, already weighted."""
+        user_table, item_table = self(self.keep_rate, mask)
+        anchors = user_table[users]
+        positive_scores = (anchors * item_table[positives]).sum(dim=-1)
+        negative_scores = (anchors * item_table[negatives]).sum(dim=-1)
+        rec_loss = F.softplus(negative_scores - positive_scores).sum() / len(users)
+        reg_loss = torch.zeros((), dtype=rec_loss.dtype)
+        for parameter in self.parameters():
+            reg_loss = reg_loss + parameter.norm(2).square()
+        reg_loss = self.reg_weight * reg_loss
+        return rec_loss + reg_loss, {"rec_loss": rec_loss, "reg_loss": reg_loss}
