@@ -12,7 +12,7 @@ from rlmrec_fast.ops.propagate import Combine
 
 
 class Propagation(nn.Module):
-    """LightGCN's propagation in place of ``torch.sparse.mm`` loops; see `rlmrec_fast.ops.propagate`.
+    """LightGCN's propagation in place of ``torch.sparse.mm`` loops (`rlmrec_fast.ops.propagate`).
 
     In training mode edges are dropped anew in every call, from torch's own generator on the CPU, so
     that ``torch.manual_seed`` makes runs repeatable; in evaluation mode nothing is dropped.

@@ -67,7 +67,7 @@ def bpr_loss(
         table.float() if table is not None and table.dtype not in FLOAT_TYPES else table
         for table in (user_embedding, item_embedding)
     ]
-    losses, _ = torch.ops.rlmrec_fast.bpr(*tables, *ids)
+    losses: Tensor = torch.ops.rlmrec_fast.bpr(*tables, *ids)[0]
     if reduction == "none":
         return losses
     total = stable_sum(losses)

@@ -72,7 +72,7 @@ def propagate(
     check_same("propagate", ("x", x), ("graph", graph.offsets))
     if rows is not None:
         rows = check_ids("propagate", "rows", rows)
-    return torch.ops.rlmrec_fast.propagate(
+    table: Tensor = torch.ops.rlmrec_fast.propagate(
         x,
         graph.offsets,
         graph.columns,
@@ -86,6 +86,7 @@ def propagate(
         float(noise),
         False,
     )
+    return table
 
 
 def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
@@ -101,13 +102,14 @@ def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
         ``graph.columns[e]`` on its way to r; ``mask[graph.reverse]`` is the other direction's.
     """
     _check_settings(0, "sum", keep_rate, 0.0)
-    return torch.ops.rlmrec_fast.edge_mask(
+    mask: Tensor = torch.ops.rlmrec_fast.edge_mask(
         graph.offsets,
         graph.columns,
         graph.partition,
         seed_tensor("edge_mask", seed),
         float(keep_rate),
     )
+    return mask
 
 
 def _check_settings(num_layers: int, combine: str, keep_rate: float, noise: float) -> None:

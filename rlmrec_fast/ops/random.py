@@ -1,7 +1,8 @@
 """Counter-based random numbers: the functions of ``csrc/common/random.h`` in Python and PyTorch.
 
-Every random value of the library is a hash of a seed and of the place that it belongs to: a directed
-edge, an interaction, an element of a row. Nothing is stored, and neither threads nor devices matter.
+Every random value of the library is a hash of a seed and of the place that it belongs to: a
+directed edge, an interaction, an element of a row. Nothing is stored, and neither threads nor
+devices matter.
 """
 
 from __future__ import annotations

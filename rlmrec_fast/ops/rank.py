@@ -67,7 +67,8 @@ def rank(
         table if table.dtype in FLOAT_TYPES else table.float()
         for table in (user_embedding.detach(), item_embedding.detach())
     ]
-    return torch.ops.rlmrec_fast.rank(*tables, offsets, items, k)
+    best: tuple[Tensor, Tensor] = torch.ops.rlmrec_fast.rank(*tables, offsets, items, k)
+    return best
 
 
 def ranking_metrics(

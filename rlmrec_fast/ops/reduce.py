@@ -25,12 +25,14 @@ def squared_norm(x: Tensor) -> Tensor:
     if not isinstance(x, Tensor) or x.dtype not in FLOAT_TYPES:
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"squared_norm: x must be a tensor of type float32 or float64 (got {got})")
-    return torch.ops.rlmrec_fast.stable_sum(x, True)
+    total: Tensor = torch.ops.rlmrec_fast.stable_sum(x, True)
+    return total
 
 
 def stable_sum(x: Tensor) -> Tensor:
     """The sum of all elements of a float32 or float64 tensor, as a scalar."""
-    return torch.ops.rlmrec_fast.stable_sum(x, False)
+    total: Tensor = torch.ops.rlmrec_fast.stable_sum(x, False)
+    return total
 
 
 @torch.library.register_fake("rlmrec_fast::stable_sum")

@@ -1,7 +1,7 @@
-"""The operators in plain PyTorch, written from their formulas: what tests and benchmarks compare with.
+"""The operators in plain PyTorch, written from their formulas, to test and benchmark against.
 
-Same names, arguments and results as in :mod:`rlmrec_fast.ops`; autograd differentiates them. Written to
-be read, not to be fast: dense gradients, sparse COO products, the whole users x items matrix.
+Same names, arguments and results as in :mod:`rlmrec_fast.ops`; autograd differentiates them.
+Written to be read, not to be fast: sparse COO products, the whole users x items matrix.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def propagate(
     for layer in range(1, num_layers + 1):
         embedding = (adjacency @ layers[-1].to(adjacency.dtype)).to(x.dtype)
         if noise > 0:
-            n = uniform_noise(*embedding.shape, child_seed(int(seed), layer))
+            n = uniform_noise(embedding.shape[0], embedding.shape[1], child_seed(int(seed), layer))
             direction = (n / n.norm(dim=1, keepdim=True)).to(x.dtype)
             embedding = embedding + noise * embedding.sign() * direction
         layers.append(embedding)
@@ -64,7 +64,7 @@ def edge_rows(graph: InteractionGraph | WeightedGraph) -> Tensor:
 
 
 def normalized_adjacency(graph: InteractionGraph, mask: Tensor, dtype: torch.dtype) -> Tensor:
-    """D^-1/2 (adjacency) D^-1/2 with the masked entries only, sparse COO [N, N], in at least float32."""
+    """D^-1/2 (adjacency) D^-1/2, the masked entries only: sparse COO [N, N], at least float32."""
     rows, columns = edge_rows(graph)[mask], graph.columns[mask].long()
     values = graph.inv_sqrt_degrees[rows] * graph.inv_sqrt_degrees[columns]
     wide = torch.float64 if dtype == torch.float64 else torch.float32
@@ -101,7 +101,9 @@ def bpr_loss(
     positive = (user * item_embedding[positives]).sum(1)
     negative = (user * item_embedding[negatives]).sum(1)
     losses = F.softplus(negative - positive)
-    return {"mean": losses.mean, "sum": losses.sum, "none": losses.clone}[reduction]()
+    if reduction == "none":
+        return losses
+    return losses.mean() if reduction == "mean" else losses.sum()
 
 
 def sample_negatives(graph: InteractionGraph, seed: Seed) -> Tensor:

@@ -30,9 +30,10 @@ def sample_negatives(graph: InteractionGraph, seed: Seed) -> Tensor:
             f"sample_negatives: graph must be an InteractionGraph (got {type(graph).__name__})"
         )
     offsets, items = graph.user_items
-    return torch.ops.rlmrec_fast.sample_negatives(
+    negatives: Tensor = torch.ops.rlmrec_fast.sample_negatives(
         offsets, items, seed_tensor("sample_negatives", seed), graph.num_items
     )
+    return negatives
 
 
 @torch.library.register_fake("rlmrec_fast::sample_negatives")

@@ -41,7 +41,7 @@ def spmm(x: Tensor, graph: WeightedGraph, values: Tensor | None = None) -> Tenso
             f"spmm: values must have {graph.columns.shape[0]} elements (got {tuple(values.shape)})"
         )
     check_same("spmm", ("x", x), ("graph", graph.offsets), ("values", values))
-    return torch.ops.rlmrec_fast.spmm(
+    table: Tensor = torch.ops.rlmrec_fast.spmm(
         x,
         values,
         graph.offsets,
@@ -52,6 +52,7 @@ def spmm(x: Tensor, graph: WeightedGraph, values: Tensor | None = None) -> Tenso
         graph.transposed_positions,
         graph.transposed_partition,
     )
+    return table
 
 
 @torch.library.register_fake("rlmrec_fast::spmm")
