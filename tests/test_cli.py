@@ -11,11 +11,13 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import scipy.sparse as sp
 import yaml
 from typer.testing import CliRunner
 
 from rlmrec_fast.backbones import BACKBONES
 from rlmrec_fast.cli import app
+from rlmrec_fast.data import Dataset
 from rlmrec_fast.data.synthetic import synthesize
 
 FAST = ["--epochs", "4", "--set", "eval_every=2", "--set", "dim=8", "--set", "batch_size=1000"]
@@ -167,6 +169,28 @@ def test_a_damaged_checkpoint_is_refused_in_one_line(data):
     assert "best.safetensors must be a whole checkpoint" in refused("evaluate", "run")
 
 
+def test_a_data_set_without_validation_does_not_cost_an_existing_run(data):
+    dataset = Dataset.load(data)
+    replace(dataset, validation=sp.csr_array(dataset.train.shape)).save("unsplit")
+    words = ["--out", "run", *FAST]
+    assert call("train", "--data", data, *words).exit_code == 0
+    before = {path.name: path.read_bytes() for path in Path("run").iterdir()}
+    message = refused("train", "--data", "unsplit", "--overwrite", *words)
+    assert "validation must have at least one interaction (got none)" in message
+    assert {path.name: path.read_bytes() for path in Path("run").iterdir()} == before
+
+
+def test_a_diverging_run_ends_with_the_epoch_and_the_term(data):
+    words = ["--set", "learning_rate=1e30", "--threads", 1, *FAST]
+    result = call("train", "--data", data, "--out", "run", *words)
+    assert result.exit_code == 2
+    *_, line = result.stderr.splitlines()
+    assert line.startswith("error: Trainer: ")
+    assert "must be finite" in line
+    assert "in epoch 1; try a learning_rate below 1e+30" in line
+    assert "must be finite" in Path("run/train.log").read_text()
+
+
 def test_evaluate_prints_the_metrics_of_training_again(run):
     expected = json.loads((run / "result.json").read_text())
     for split in ("test", "validation"):
@@ -184,8 +208,6 @@ def test_evaluate_prints_the_metrics_of_training_again(run):
 
 
 def test_recommend_prints_original_ids_and_titles(run, data):
-    from rlmrec_fast.data import Dataset
-
     dataset = Dataset.load(data)
     user = dataset.users["id"][3]
     found = json.loads(call("recommend", run, "--user", user, "-k", 5, "--json").stdout)
@@ -205,8 +227,6 @@ def test_recommend_prints_original_ids_and_titles(run, data):
 
 
 def test_titles_are_printed_as_they_are(data):
-    from rlmrec_fast.data import Dataset
-
     dataset = Dataset.load(data)
     titles = pl.Series("title", [f"[red]{n}[/] :smile:" for n in range(dataset.num_items)])
     items = dataset.items.with_columns(titles)

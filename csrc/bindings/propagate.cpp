@@ -36,10 +36,12 @@ struct Graph {
 // The columns that dropout keeps, for all layers of one pass.
 struct Dropout {
   std::unique_ptr<int32_t[]> columns, row_kept, part_kept;
+  std::unique_ptr<int64_t[]> row_begin;
 
   Dropout(const Graph& graph, uint64_t seed, double keep_rate, bool transpose) {
     if (keep_rate >= 1) return;
     columns.reset(new int32_t[static_cast<size_t>(graph.columns.numel())]);
+    row_begin.reset(new int64_t[static_cast<size_t>(graph.num_nodes)]);
     row_kept.reset(new int32_t[static_cast<size_t>(graph.num_nodes)]);
     part_kept.reset(new int32_t[static_cast<size_t>(graph.num_parts)]);
     DropoutArgs args{const_data<int64_t>(graph.offsets),
@@ -51,6 +53,7 @@ struct Dropout {
                      keep_rate,
                      transpose,
                      columns.get(),
+                     row_begin.get(),
                      row_kept.get(),
                      part_kept.get()};
     torch::stable::parallel_for(0, graph.num_parts, 1, [&](int64_t begin, int64_t end) {
@@ -81,6 +84,7 @@ struct Layers {
       : dropout(graph, seed_, keep_rate, transpose), seed(seed_) {
     args.offsets = const_data<int64_t>(graph.offsets);
     args.columns = dropout.columns ? dropout.columns.get() : const_data<int32_t>(graph.columns);
+    args.row_begin = dropout.row_begin.get();
     args.row_kept = dropout.row_kept.get();
     args.part_kept = dropout.part_kept.get();
     args.partition = const_data<int64_t>(graph.partition);

@@ -11,10 +11,14 @@ namespace {
 // Vectors of one row that stay in registers while its entries are added.
 constexpr int kMaxVectors = 8;
 
-// Entries [begin, end) of one row.
+// Entries ahead of the current one whose rows of x are asked for.
+constexpr int64_t kLookAhead = 16;
+
+// Entries [begin, end) of one row; `limit` is the end of the entries that will be wanted soon.
 struct Span {
   int64_t begin;
   int64_t end;
+  int64_t limit;
 };
 
 // kVectors neighbouring vectors of columns; with kTail the last one holds only `tail` elements.
@@ -82,6 +86,15 @@ RLMREC_FAST_INLINE void add_span(const PropagateArgs<T>& args, Block block, Span
   for (int64_t entry = span.begin; entry < span.end; ++entry) {
     const int32_t column = args.columns[entry];
     const T* row = x + column * stride;
+    // Rows of few cache lines arrive in time by themselves (measured: 20 % slower at two lines with
+    // the look-ahead, 20 % faster at four).
+    if constexpr (kVectors * kVectorBytes >= 256) {
+      const int32_t ahead = args.columns[std::min(entry + kLookAhead, span.limit - 1)];
+#pragma GCC unroll 8
+      for (int v = 0; v < kVectors; ++v) {
+        __builtin_prefetch(x + ahead * stride + block.column + v * kLanes<T>);
+      }
+    }
     const Vec<T> w = broadcast<T>(weight<kValues>(args, entry, column));
 #pragma GCC unroll 8
     for (int v = 0; v < kVectors; ++v) total[v] += w * block.get(row, v);
@@ -90,12 +103,12 @@ RLMREC_FAST_INLINE void add_span(const PropagateArgs<T>& args, Block block, Span
   for (int v = 0; v < kVectors; ++v) sum[v] += total[v];
 }
 
-// The kept entries of a part that is a chunk of a long row.
+// The kept entries of a part.
 template <class T>
-RLMREC_FAST_INLINE Span chunk_span(const PropagateArgs<T>& args, int64_t part) {
+RLMREC_FAST_INLINE Span part_span(const PropagateArgs<T>& args, int64_t part) {
   const int64_t begin = args.partition[2 * part + 1];
-  const int64_t end = args.partition[2 * part + 3];
-  return {begin, args.part_kept ? begin + args.part_kept[part] : end};
+  const int64_t end = args.part_kept ? begin + args.part_kept[part] : args.partition[2 * part + 3];
+  return {begin, end, end};
 }
 
 template <class Args>
@@ -127,11 +140,12 @@ int64_t first_part(const PropagateArgs<T>& args, int64_t row) {
 
 template <bool kValues, class T, class Block>
 RLMREC_FAST_INLINE void add_short_row(const PropagateArgs<T>& args, Block block, int64_t row,
-                                      Vec<T> (&sum)[Block::kVectors]) {
-  const int64_t begin = args.offsets[row];
+                                      int64_t limit, Vec<T> (&sum)[Block::kVectors]) {
+  const int64_t begin = args.row_begin ? args.row_begin[row] : args.offsets[row];
   const int64_t end = args.row_kept ? begin + args.row_kept[row] : args.offsets[row + 1];
   for (int64_t chunk = begin; chunk < end; chunk += args.chunk) {
-    add_span<kValues>(args, block, {chunk, std::min(chunk + args.chunk, end)}, sum);
+    const int64_t chunk_end = std::min(chunk + args.chunk, end);
+    add_span<kValues>(args, block, {chunk, chunk_end, std::max(chunk_end, limit)}, sum);
   }
 }
 
@@ -140,7 +154,7 @@ template <bool kValues, class T, class Block>
 RLMREC_FAST_INLINE void add_long_row(const PropagateArgs<T>& args, Block block, int64_t row,
                                      Vec<T> (&sum)[Block::kVectors]) {
   for (int64_t part = first_part(args, row); args.partition[2 * part] == row; ++part) {
-    add_span<kValues>(args, block, chunk_span(args, part), sum);
+    add_span<kValues>(args, block, part_span(args, part), sum);
   }
 }
 
@@ -214,14 +228,15 @@ __attribute__((noinline)) void run_part(PropagateArgs<T> args, Block block, int6
   constexpr int kVectors = Block::kVectors;
   if (is_chunk(args, part)) {
     Vec<T> sum[kVectors] = {};
-    add_span<kValues>(args, block, chunk_span(args, part), sum);
+    add_span<kValues>(args, block, part_span(args, part), sum);
     for (int v = 0; v < kVectors; ++v) block.set(args.carry + part * args.d, v, sum[v]);
     return;
   }
   const int64_t row_end = args.partition[2 * part + 2];
+  const int64_t limit = part_span(args, part).limit;
   for (int64_t row = args.partition[2 * part]; row < row_end; ++row) {
     Vec<T> sum[kVectors] = {};
-    add_short_row<kValues>(args, block, row, sum);
+    add_short_row<kValues>(args, block, row, limit, sum);
     finish_row(args, block, row, row, sum);
   }
 }
@@ -235,47 +250,45 @@ void run_rows(const PropagateArgs<T>& args, const int64_t* rows, int64_t begin, 
       if (is_long(args, row)) {
         add_long_row<kValues>(args, block, row, sum);
       } else {
-        add_short_row<kValues>(args, block, row, sum);
+        add_short_row<kValues>(args, block, row, 0, sum);
       }
       finish_row(args, block, row, i, sum);
     });
   }
 }
 
-// Copies the kept entries of one row's span to its front and returns their number.
-int32_t compact(const DropoutArgs& args, PairHash hash, uint32_t threshold, int64_t row,
-                int64_t begin, int64_t end) {
+// Copies the kept ones of the entries [begin, end) of one row to `kept` on; returns their end.
+int64_t compact(const DropoutArgs& args, PairHash hash, uint32_t threshold, int64_t row,
+                int64_t begin, int64_t end, int64_t kept) {
   const auto node = static_cast<uint32_t>(row);
   const uint32_t hashed_row = hash_first(hash, node);
-  int64_t kept = begin;
-  int64_t entry = begin;
+  const uint32_t hashed_second = mix32(node ^ hash.second_key);
 #ifdef __AVX512F__
-  for (; entry < end; entry += 16) {
+  const __m512i limit = _mm512_set1_epi32(static_cast<int>(threshold));
+  for (int64_t entry = begin; entry < end; entry += 16) {
     const int64_t left = end - entry;
     const auto lanes = static_cast<__mmask16>(left >= 16 ? 0xffffU : (1U << left) - 1U);
     const __m512i loaded = _mm512_maskz_loadu_epi32(lanes, args.columns + entry);
     const Words columns = load_bits<Words>(&loaded);
-    const Words hashes =
-        args.transpose ? mix32(mix32(columns ^ hash.first_key) ^ mix32(node ^ hash.second_key))
-                       : hash_second(hash, hashed_row, columns);
-    const __mmask16 keep = _mm512_mask_cmplt_epu32_mask(
-        lanes, load_bits<__m512i>(&hashes), _mm512_set1_epi32(static_cast<int>(threshold)));
-    _mm512_mask_storeu_epi32(args.kept_columns + kept,
-                             static_cast<__mmask16>((1U << __builtin_popcount(keep)) - 1U),
+    const Words bits = args.transpose ? mix32(mix32(columns ^ hash.first_key) ^ hashed_second)
+                                      : hash_second(hash, hashed_row, columns);
+    const __mmask16 keep = _mm512_mask_cmplt_epu32_mask(lanes, load_bits<__m512i>(&bits), limit);
+    const int count = __builtin_popcount(keep);
+    _mm512_mask_storeu_epi32(args.kept_columns + kept, static_cast<__mmask16>((1U << count) - 1U),
                              _mm512_maskz_compress_epi32(keep, loaded));
-    kept += __builtin_popcount(keep);
+    kept += count;
   }
 #else
-  const uint32_t hashed_second = mix32(node ^ hash.second_key);
-  for (; entry < end; ++entry) {
+  for (int64_t entry = begin; entry < end; ++entry) {
     const auto column = static_cast<uint32_t>(args.columns[entry]);
     const uint32_t bits = args.transpose ? mix32(mix32(column ^ hash.first_key) ^ hashed_second)
                                          : hash_second(hash, hashed_row, column);
+    // There is room for this entry whether it is kept or not: kept <= entry.
     args.kept_columns[kept] = args.columns[entry];
     kept += bits < threshold;
   }
 #endif
-  return static_cast<int32_t>(kept - begin);
+  return kept;
 }
 
 }  // namespace
@@ -285,14 +298,18 @@ void drop_edges(const DropoutArgs& args, int64_t part_begin, int64_t part_end) {
   const uint32_t threshold = rate_threshold(args.keep_rate);
   for (int64_t part = part_begin; part < part_end; ++part) {
     const int64_t* bounds = args.partition + 2 * part;
+    int64_t kept = bounds[1];
     if (is_chunk(args, part)) {
-      args.part_kept[part] = compact(args, hash, threshold, bounds[0], bounds[1], bounds[3]);
-      continue;
+      kept = compact(args, hash, threshold, bounds[0], bounds[1], bounds[3], kept);
+    } else {
+      for (int64_t row = bounds[0]; row < bounds[2]; ++row) {
+        const int64_t begin = kept;
+        kept = compact(args, hash, threshold, row, args.offsets[row], args.offsets[row + 1], kept);
+        args.row_begin[row] = begin;
+        args.row_kept[row] = static_cast<int32_t>(kept - begin);
+      }
     }
-    for (int64_t row = bounds[0]; row < bounds[2]; ++row) {
-      args.row_kept[row] =
-          compact(args, hash, threshold, row, args.offsets[row], args.offsets[row + 1]);
-    }
+    args.part_kept[part] = static_cast<int32_t>(kept - bounds[1]);
   }
 }
 

@@ -36,6 +36,7 @@ struct PropagateArgs {
   int64_t num_rows = 0;
   int64_t num_parts = 0;
   int64_t chunk = kChunk;
+  const int64_t* row_begin = nullptr;
   const int32_t* row_kept = nullptr;
   const int32_t* part_kept = nullptr;
   const Accumulate<T>* values = nullptr;
@@ -67,13 +68,15 @@ struct DropoutArgs {
   uint64_t seed;
   double keep_rate;
   bool transpose;  // decide entry (r, c) by the hash of (c, r)
+  // Out: the kept columns of each part, moved together from the part's first position on.
   int32_t* kept_columns;
+  int64_t* row_begin;
   int32_t* row_kept;
   int32_t* part_kept;
 };
 
 RLMREC_FAST_PER_ISA(
-    // Moves the kept entries of the parts' rows to the front of their spans in kept_columns.
+    // Chooses the kept entries of the parts.
     void drop_edges(const DropoutArgs& args, int64_t part_begin, int64_t part_end);
     // The layer for all rows of the parts; a chunk of a long row only fills its carry.
     template <class T>

@@ -21,9 +21,14 @@ from rlmrec_fast.training.inference import TrainedRun
 from rlmrec_fast.training.model import ALIGNMENTS, create_model, parse_device, require_available
 from rlmrec_fast.training.presets import choose_preset
 from rlmrec_fast.training.progress import progress_on
-from rlmrec_fast.training.run import RunConfig, RunFolder, refuse_existing
+from rlmrec_fast.training.run import RunConfig, RunFolder
 from rlmrec_fast.training.settings import Settings, parse_changes
-from rlmrec_fast.training.trainer import Trainer, TrainingResult
+from rlmrec_fast.training.trainer import (
+    DivergenceError,
+    Trainer,
+    TrainingResult,
+    require_trainable,
+)
 
 if TYPE_CHECKING:
     from rlmrec_fast.data import Dataset
@@ -111,6 +116,9 @@ def train(request: TrainRequest) -> int:
             command = resume_command(run.path, request)
             console.print(f"interrupted; go on with: {command}", soft_wrap=True)
             return INTERRUPTED
+        except DivergenceError as error:
+            run.log(str(error))
+            raise
     if finished:
         console.print(f"{run.path} is finished: nothing to do", soft_wrap=True)
     _print_result(result, run.path)
@@ -135,13 +143,12 @@ def _start(request: TrainRequest, console: Console) -> tuple[RunFolder, Dataset]
     model, align = request.model or "lightgcn", request.align or "none"
     require_available(model, align)
     dataset = _load(request.data)
+    require_trainable(dataset)
     preset = request.preset or choose_preset(
         [dataset.name, Path(os.path.abspath(request.data)).name]
     )
     settings = Settings.of(model, align, preset, request.changes)
     path = request.out or default_run(dataset.name, settings)
-    if not request.overwrite:
-        refuse_existing(path)
     config = RunConfig.of(settings, preset, dataset, request.data)
     run = RunFolder.create(path, config, request.overwrite)
     facts = (

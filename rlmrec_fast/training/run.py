@@ -152,8 +152,11 @@ class RunFolder:
             ValueError: another process is training in this folder.
         """
         path = Path(path)
-        if not overwrite:
-            refuse_existing(path)
+        if not overwrite and (path / "config.yaml").exists():
+            raise FileExistsError(
+                f"run: {path} must not hold a run already (give --resume to continue it, "
+                "--overwrite to replace it, or another --out)"
+            )
         path.mkdir(parents=True, exist_ok=True)
         run = cls(path, config, _lock(path))
         try:
@@ -284,19 +287,6 @@ class RunFolder:
             return dict(json.loads(self.result_path.read_text(encoding="utf-8")))
         except (TypeError, ValueError) as error:
             raise ValueError(f"run: {self.result_path} must be a result (got {error})") from None
-
-
-def refuse_existing(path: Path) -> None:
-    """Refuses a folder that holds a run.
-
-    Raises:
-        FileExistsError: it does.
-    """
-    if (path / "config.yaml").exists():
-        raise FileExistsError(
-            f"run: {path} must not hold a run already (give --resume to continue it, --overwrite "
-            "to replace it, or another --out)"
-        )
 
 
 def _lock(path: Path) -> int:

@@ -24,7 +24,7 @@ from rlmrec_fast.training.checkpoint import (
 )
 from rlmrec_fast.training.evaluation import Evaluator
 from rlmrec_fast.training.progress import MONITOR, Silent, describe
-from rlmrec_fast.training.run import RunFolder
+from rlmrec_fast.training.run import SPLITS, RunFolder
 from rlmrec_fast.training.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,11 +100,7 @@ class Trainer:
                 f"Trainer: the graph must have the data set's {dataset.train.shape} users and "
                 f"items (got {(graph.num_users, graph.num_items)})"
             )
-        if not graph.num_interactions:
-            raise ValueError("Trainer: train must have at least one interaction (got none)")
-        for split in ("validation", "test"):
-            if not getattr(dataset, split).count_nonzero():
-                raise ValueError(f"Trainer: {split} must have at least one interaction (got none)")
+        require_trainable(dataset)
         if run is not None:
             run.config.check(settings, dataset)
         self.backbone = backbone
@@ -293,6 +289,17 @@ class Trainer:
             raise ValueError(f"run: {run.result_path} must be a result (got {error})") from None
         load_best(run.best_path, self.backbone, run.config.identity)
         return result
+
+
+def require_trainable(dataset: Dataset) -> None:
+    """Refuses a data set with an empty split.
+
+    Raises:
+        ValueError: naming the split.
+    """
+    for split in SPLITS:
+        if not getattr(dataset, split).count_nonzero():
+            raise ValueError(f"Trainer: {split} must have at least one interaction (got none)")
 
 
 def _total(terms: Mapping[str, Tensor]) -> Tensor:

@@ -159,8 +159,12 @@ def test_a_run_stopped_inside_an_epoch_goes_on_to_the_same_bits(tmp_path, config
         trainer.backbone.loss = interrupting
         with pytest.raises(KeyboardInterrupt):
             trainer.fit()
+        before = load_tensors(run.last_path)[1]["state"]["seconds"]
     resume(tmp_path / "stopped", make_trainer)
     assert outcome(tmp_path / "stopped") == outcome(tmp_path / "whole")
+    records = run.read_metrics()
+    spent = run.read_result()["seconds"]
+    assert spent > before + sum(record["seconds"] for record in records if record["epoch"] > 4)
 
 
 def test_a_checkpoint_between_evaluations_keeps_the_best_weights(

@@ -79,6 +79,14 @@ def test_steps_of_an_epoch_and_epochs_have_seeds_of_their_own(make_trainer):
     assert len(set(seeds)) == len(seeds)
 
 
+def test_training_drops_edges_whatever_mode_the_model_came_in(make_trainer):
+    trainers = [make_trainer(keep_rate=0.5) for _ in range(3)]
+    trainers[1].backbone.eval()
+    trainers[2].backbone.keep_rate = 1.0
+    losses = [trainer.train_epoch(1)["rec_loss"] for trainer in trainers]
+    assert losses[0] == losses[1] != losses[2]
+
+
 def checkerboard(users: int = 40, items: int = 30) -> Dataset:
     """Even users like even items and odd users odd items; some of each are held out."""
     likes = np.add.outer(np.arange(users), np.arange(items)) % 2 == 0
