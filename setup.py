@@ -51,5 +51,12 @@ class CMakeBuild(build_ext):
         subprocess.run([cmake, "--build", build], check=True)
         subprocess.run([cmake, "--install", build], check=True)
 
+    def copy_extensions_to_source(self) -> None:
+        """Brings what CMake installed beside the extension along into an editable install."""
+        super().copy_extensions_to_source()
+        built = Path(self.build_lib) / "rlmrec_fast"
+        for path in [*built.glob("lib*.so"), built / "build_info.json"]:
+            shutil.copy2(path, ROOT / "rlmrec_fast")
+
 
 setup(ext_modules=[Extension("rlmrec_fast._native", [])], cmdclass={"build_ext": CMakeBuild})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -58,3 +59,12 @@ def check_rows(op: str, name: str, rows: tuple[Tensor, Tensor]) -> tuple[Tensor,
     offsets = check_ids(op, f"{name} offsets", rows[0])
     check_ids(op, f"{name} items", rows[1])
     return offsets, rows[1].int()
+
+
+def refuse_second_derivative(op: str) -> Callable[..., NoReturn]:
+    """A backward formula, for backward operators, that says that they have none themselves."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise RuntimeError(f"{op}: must be differentiated once only (got a second time)")
+
+    return refuse

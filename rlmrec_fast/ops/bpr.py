@@ -13,6 +13,7 @@ from rlmrec_fast.ops._checks import (
     check_ids,
     check_same,
     check_table,
+    refuse_second_derivative,
 )
 from rlmrec_fast.ops.reduce import stable_sum
 
@@ -116,3 +117,4 @@ def _backward(ctx: Any, grad_losses: Tensor | None, _: None) -> tuple[Tensor | N
 
 
 torch.library.register_autograd("rlmrec_fast::bpr", _backward, setup_context=_setup)
+torch.library.register_autograd("rlmrec_fast::bpr_backward", refuse_second_derivative("bpr_loss"))

@@ -8,7 +8,13 @@ import torch
 from torch import Tensor
 
 from rlmrec_fast.graph import WeightedGraph
-from rlmrec_fast.ops._checks import STORAGE_TYPES, accumulation_type, check_same, check_table
+from rlmrec_fast.ops._checks import (
+    STORAGE_TYPES,
+    accumulation_type,
+    check_same,
+    check_table,
+    refuse_second_derivative,
+)
 
 
 def spmm(x: Tensor, graph: WeightedGraph, values: Tensor | None = None) -> Tensor:
@@ -100,3 +106,6 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
 
 
 torch.library.register_autograd("rlmrec_fast::spmm", _backward, setup_context=_setup)
+torch.library.register_autograd(
+    "rlmrec_fast::spmm_backward_values", refuse_second_derivative("spmm")
+)

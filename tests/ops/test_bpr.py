@@ -66,7 +66,7 @@ def test_differentiating_twice_is_refused_rather_than_wrong():
     inputs = tables(3, torch.float64)
     loss = bpr_loss(*inputs, *batch(9))
     (grad,) = torch.autograd.grad(loss, inputs[:1], create_graph=True)
-    with pytest.raises(RuntimeError, match="bpr"):
+    with pytest.raises(RuntimeError, match="^bpr_loss: must be differentiated once"):
         torch.autograd.grad(grad.square().sum(), inputs)
 
 
@@ -91,17 +91,39 @@ def test_rows_repeated_in_long_batches_sum_all_their_gradients(dtype):
         assert_error_budget(a, b, c, 100 * epsilon(dtype) * float(c.detach().abs().max()))
 
 
-def test_one_table_for_users_and_items_gets_both_gradients():
+def test_parts_of_one_table_get_their_gradients():
     table = torch.randn(100, 8, dtype=torch.float64, requires_grad=True)
     ids = batch()
+    ours, expected = (
+        torch.autograd.grad(operator(*table.split([USERS, ITEMS]), *ids), table)[0]
+        for operator in (bpr_loss, reference.bpr_loss)
+    )
+    torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("d", [1, 8, 33])
+def test_users_and_items_may_be_rows_of_one_table(d, dtype):
+    # Ids overlap, so that rows collect gradients in all three roles.
+    ids = [torch.randint(0, 20, (5000,)) for _ in range(3)]
+    upstream = torch.randn(5000)
+    table = torch.randn(25, d, dtype=dtype, requires_grad=True)
+    exact = table.detach().double().requires_grad_()
     results = []
-    for operator in (bpr_loss, reference.bpr_loss):
-        users, items = table.split([USERS, ITEMS])
-        results.append(torch.autograd.grad(operator(users, items, *ids), table)[0])
-        shared = operator(table, table, *ids)
-        results.append(torch.autograd.grad(shared, table)[0])
-    torch.testing.assert_close(results[0], results[2])
-    torch.testing.assert_close(results[1], results[3])
+    for operator, x in ((bpr_loss, table), (reference.bpr_loss, table), (reference.bpr_loss, exact)):
+        losses = operator(x, None, *ids, "none")
+        results.append([losses, *torch.autograd.grad(losses, x, upstream.to(x.dtype))])
+    assert same_bits(results[0][0], bpr_loss(table, table, *ids, "none"))
+    for ours, twin, truth in zip(*results, strict=True):
+        tolerance = 50 * epsilon(dtype) * float(truth.detach().abs().max())
+        assert_error_budget(ours, twin, truth, tolerance)
+    assert not results[0][1][20:].any()
+
+
+def test_one_table_is_differentiated_like_finite_differences():
+    table = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    ids = [torch.randint(0, 6, (9,)) for _ in range(3)]
+    assert torch.autograd.gradcheck(lambda x: bpr_loss(x, None, *ids), table)
 
 
 def test_rows_outside_the_batch_get_zero_gradients():
@@ -135,7 +157,10 @@ def test_huge_margins_neither_overflow_nor_vanish(dtype):
     losses = bpr_loss(user, torch.cat([item, zero]), *ids, "none")
     margins = item.flatten().double()
     expected = margins.clamp(min=0) + (-margins.abs()).exp().log1p()
-    torch.testing.assert_close(losses.double(), expected, rtol=4 * epsilon(dtype), atol=0.0)
+    # Below the smallest normal number, precision ends gradually.
+    torch.testing.assert_close(
+        losses.double(), expected, rtol=4 * epsilon(dtype), atol=torch.finfo(dtype).tiny
+    )
     (grad,) = torch.autograd.grad(losses[:6].sum(), user)
     torch.testing.assert_close(grad.double(), (margins[:6].sigmoid() * margins[:6]).sum().view(1, 1))
 

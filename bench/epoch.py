@@ -1,0 +1,123 @@
+"""A training epoch of LightGCN on Amazon, and where our time goes.
+
+Floor: that of its parts, step by step: six layers of propagation, BPR, Adam (which reads weights,
+gradients and two moments, and writes three of them); once an epoch the negatives.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+from torch.profiler import ProfilerActivity, profile
+
+from bench import alternatives, reference
+from bench.bpr import batch_work
+from bench.data import Context
+from bench.floor import Work
+from bench.harness import Call, Case
+from bench.propagate import layer_work
+from bench.sample import epoch_work
+from rlmrec_fast.training.model import create_model
+from rlmrec_fast.training.settings import Settings
+from rlmrec_fast.training.trainer import Trainer
+
+RLMREC = "RLMRec (eager reference)"
+PARTS = {
+    "rlmrec_fast::propagate": "propagate",
+    "rlmrec_fast::propagate_backward": "propagate, backward",
+    "rlmrec_fast::bpr": "BPR",
+    "rlmrec_fast::bpr_backward": "BPR, backward",
+    "rlmrec_fast::stable_sum": "sums (loss, reg)",
+    "rlmrec_fast::sample_negatives": "negatives",
+    "aten::_fused_adam_": "Adam",
+    "aten::randperm": "shuffle",
+    "aten::index_select": "shuffle",
+}
+REST = "the rest (autograd, additions, Python)"
+
+
+def cases(context: Context) -> Iterator[Case]:
+    yield training_epoch(context)
+
+
+def training_epoch(context: Context) -> Case:
+    """All triplets once: negatives, shuffling, forward, backward, Adam."""
+    settings = Settings.of("lightgcn", "none", "amazon")
+    trainer = Trainer(
+        create_model(settings, context.dataset), context.dataset, settings, progress=None
+    )
+    dim, layers, batch = settings.dim, settings.num_layers, settings.batch_size
+    epoch = 0
+
+    def ours() -> dict[str, float]:
+        nonlocal epoch
+        epoch += 1
+        return trainer.train_epoch(epoch)
+
+    def rlmrec() -> Call:
+        dataset = context.dataset
+        adjacency = reference.normalized_adjacency(dataset.train)
+        sizes = (dataset.num_users, dataset.num_items)
+        model = reference.LightGCN(
+            adjacency, *sizes, dim, layers, settings.keep_rate, settings.reg_weight
+        )
+        loader = reference.triplet_loader(reference.Triplets(dataset.train), batch)
+        optimizer = reference.optimizer_for(model, settings.learning_rate)
+        return partial(reference.train_epoch, model, optimizer, loader)
+
+    graph = context.graph
+    steps = math.ceil(graph.num_interactions / batch)
+    return Case(
+        "epoch",
+        "LightGCN, one epoch",
+        {
+            "interactions": graph.num_interactions,
+            "steps": steps,
+            "batch": batch,
+            "d": dim,
+            "layers": layers,
+        },
+        {
+            "rlmrec_fast": lambda: ours,
+            RLMREC: rlmrec,
+            "torch, vectorised (CSR, no Python loops)": partial(
+                alternatives.torch_epoch, graph, dim, layers, batch
+            ),
+        },
+        {RLMREC: 12},
+        [
+            layer_work(graph, dim) * (2 * layers * steps),
+            batch_work(graph, min(batch, graph.num_interactions), dim) * steps,
+            Work(7 * graph.num_nodes * dim * 4, 12 * graph.num_nodes * dim) * steps,
+            epoch_work(graph),
+        ],
+        details={"rlmrec_fast": lambda: {"profile": shares(ours)}},
+    )
+
+
+def shares(call: Call, repeats: int = 3) -> dict[str, float]:
+    """Shares of the wall-clock time of a call by `PARTS`, from torch's profiler.
+
+    The profiler's own cost, some microseconds per operator, falls mostly on the rest.
+    """
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        start = perf_counter()
+        for _ in range(repeats):
+            call()
+        wall = perf_counter() - start
+    seconds: dict[str, float] = {}
+    for event in _averages(profiled):
+        part = PARTS.get(event.key)
+        if part is not None:
+            seconds[part] = seconds.get(part, 0.0) + event.self_cpu_time_total * 1e-6
+    seconds[REST] = wall - sum(seconds.values())
+    ordered = sorted(seconds.items(), key=lambda entry: -entry[1])
+    return {part: spent / wall for part, spent in ordered}
+
+
+def _averages(profiled: Any) -> Any:
+    return profiled.key_averages()
