@@ -1,4 +1,4 @@
-"""What the benchmarks run on: Amazon-book where it is at hand, else a synthetic graph of its size."""
+"""What the benchmarks run on: Amazon-book if it is at hand, else random data of its size."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rlmrec_fast.graph import InteractionGraph
 
 Size = Literal["full", "quick", "tiny"]
 Ints = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 T = TypeVar("T")
 
 AMAZON_SIZE = (11_000, 9_332, 120_464)
@@ -72,12 +73,12 @@ def synthetic_dataset(users: int, items: int, interactions: int, seed: int = 1) 
     total = interactions + 2 * (interactions // 3)
     rows, columns = random_interactions(users, items, total, seed=seed)
     parts = np.split(np.arange(total), [interactions, interactions + interactions // 3])
-    splits = [
-        sp.coo_array((np.ones(len(part), np.float32), (rows[part], columns[part])), (users, items))
+    train, validation, test = (
+        sp.csr_array((np.ones(len(part), np.float32), (rows[part], columns[part])), (users, items))
         for part in parts
-    ]
+    )
     source = f"synthetic, {users} x {items}, {interactions} training interactions"
-    return Dataset("synthetic", *splits, source=source)
+    return Dataset("synthetic", train, validation, test, source=source)
 
 
 def random_interactions(
@@ -88,11 +89,12 @@ def random_interactions(
     0.5 gives degrees about as mild as Amazon-book's, 1 gives hubs.
     """
     rng = np.random.default_rng(seed)
+    shares = [_shares(rng, n, exponent) for n in (users, items)]
     keys = np.empty(0, np.int64)
     while len(keys) < interactions:
         more = interactions - len(keys) + 16
-        drawn = [rng.choice(n, more, p=_shares(rng, n, exponent)) for n in (users, items)]
-        keys = np.unique(np.append(keys, drawn[0] * items + drawn[1]))
+        user, item = (rng.choice(len(share), more, p=share) for share in shares)
+        keys = np.unique(np.append(keys, user * items + item))
     keys = rng.permutation(keys)[:interactions]
     return keys // items, keys % items
 
@@ -108,8 +110,7 @@ def random_graph(
     return InteractionGraph.from_pairs(rows, columns, users, items)
 
 
-def _shares(
-    rng: np.random.Generator, n: int, exponent: float
-) -> np.ndarray[Any, np.dtype[np.float64]]:
-    weights = (np.arange(n) + 20.0) ** -exponent
-    return weights / weights.sum()
+def _shares(rng: np.random.Generator, n: int, exponent: float) -> Floats:
+    weights: Floats = rng.permutation((np.arange(n) + 20.0) ** -exponent)
+    shares: Floats = weights / weights.sum()
+    return shares

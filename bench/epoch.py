@@ -90,10 +90,10 @@ def training_epoch(context: Context) -> Case:
         },
         {RLMREC: 12},
         [
-            layer_work(graph, dim) * (2 * layers * steps),
-            batch_work(graph, min(batch, graph.num_interactions), dim) * steps,
-            Work(7 * graph.num_nodes * dim * 4, 12 * graph.num_nodes * dim) * steps,
-            epoch_work(graph),
+            (layer_work(graph, dim), 2 * layers * steps),
+            (batch_work(graph, min(batch, graph.num_interactions), dim), steps),
+            (Work(7 * graph.num_nodes * dim * 4, 12 * graph.num_nodes * dim), steps),
+            (epoch_work(graph), 1),
         ],
         details={"rlmrec_fast": lambda: {"profile": shares(ours)}},
     )

@@ -1,8 +1,8 @@
 """What a case cannot do without, and how long this machine takes for that at its measured peaks.
 
-A `Work` counts the bytes that must pass between the registers and the level of memory that holds
-the working set, and the floating-point operations. Its floor time is the larger of the two at the
-machine's peaks; the rest of the machine is assumed to be free. Hashing, branches, and latency are
+A `Work` counts floating-point operations, bytes that are read again and again and at best come from
+the cores' own caches, and bytes that must be moved at least once. Its floor time is the longest of
+the three at the machine's peaks, as if they overlapped perfectly. Hashing, branches and latency are
 not counted, so a floor is a bound and not a goal.
 """
 
@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import torch
 
@@ -25,17 +26,14 @@ class Work:
     """Necessary work.
 
     Attributes:
-        bytes: moved between registers and the level that holds the working set.
+        streamed: bytes moved once, from and to the nearest level that holds them all.
         flops: additions and multiplications.
-        working_set: bytes that one core comes back to; decides the level.
+        cached: bytes read repeatedly, at best from L2.
     """
 
-    bytes: float
+    streamed: float
     flops: float = 0.0
-    working_set: float = 0.0
-
-    def __mul__(self, times: float) -> Work:
-        return Work(self.bytes * times, self.flops * times, self.working_set)
+    cached: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ class Peaks:
     """What the machine can do with the threads in use.
 
     Attributes:
-        caches: bytes of the L2 of one core and of the L3.
+        caches: bytes of the L2 of all cores in use, and of the L3.
         bandwidth: bytes per second from `L2`, `L3` and `DRAM`.
         flops: fp32 operations per second.
     """
@@ -53,16 +51,26 @@ class Peaks:
     flops: float
 
     def level(self, work: Work) -> str:
-        """The nearest level that holds the working set."""
-        fitting = (name for name, size in self.caches.items() if work.working_set <= size)
+        """The nearest level that holds what is streamed."""
+        fitting = (name for name, size in self.caches.items() if work.streamed <= size)
         return next(fitting, "DRAM")
 
-    def seconds(self, works: Sequence[Work]) -> float:
-        """The floor time of several pieces of work, one after the other."""
-        return sum(
-            max(work.bytes / self.bandwidth[self.level(work)], work.flops / self.flops)
-            for work in works
+    def seconds(self, work: Work) -> float:
+        """The floor time."""
+        return max(
+            work.streamed / self.bandwidth[self.level(work)],
+            work.cached / self.bandwidth["L2"],
+            work.flops / self.flops,
         )
+
+    def floor(self, works: Sequence[tuple[Work, float]]) -> dict[str, Any]:
+        """Bytes, operations and milliseconds of pieces of work, one after the other, with counts."""
+        return {
+            "bytes": sum((work.streamed + work.cached) * times for work, times in works),
+            "flops": sum(work.flops * times for work, times in works),
+            "levels": sorted({self.level(work) for work, _ in works}),
+            "ms": sum(self.seconds(work) * times for work, times in works) * 1e3,
+        }
 
 
 def measure_peaks(seconds: float = 0.3) -> Peaks:
@@ -79,7 +87,7 @@ def measure_peaks(seconds: float = 0.3) -> Peaks:
     sizes = {**caches, "DRAM": 4 * caches["L3"]}
     bandwidth = {}
     for level, size in sizes.items():
-        # L3 may be shared with other machines' work, so half of it is not relied on either.
+        # Half a level, so that what else is cached leaves the arrays in.
         used = min(size // 2, _LARGEST_PROBE)
         a = torch.ones(used // 8)
         b = torch.ones(used // 8)
@@ -91,7 +99,7 @@ def measure_peaks(seconds: float = 0.3) -> Peaks:
     a, b = torch.ones(n, n), torch.ones(n, n)
     out = torch.empty(n, n)
     flops = 2 * n**3 / _best_time(lambda: torch.mm(a, b, out=out), seconds)
-    return Peaks(caches, bandwidth, flops)
+    return Peaks({**caches, "L2": caches["L2"] * threads}, bandwidth, flops)
 
 
 def cache_sizes() -> dict[str, int]:

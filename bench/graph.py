@@ -74,5 +74,5 @@ def building(name: str, users: Ints, items: Ints, num_users: int, num_items: int
             "scipy, the same contents": lambda: scipy_full,
             "scipy, RLMRec's normalised COO": lambda: rlmrec,
         },
-        floor=[Work(pairs * (16 + 8 + 8 + 16) + nodes * (8 + 8 + 8), 0, 2 * pairs * 16)],
+        floor=[(Work(pairs * (16 + 8 + 8 + 16) + nodes * (8 + 8 + 8)), 1)],
     )

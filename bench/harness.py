@@ -46,7 +46,7 @@ class Case:
         setting: sizes and options, as data.
         providers: name -> setup, which returns the call to be timed. The first one is ours.
         targets: provider -> how many times faster than it ours is meant to be, at least.
-        floor: the work that nobody can avoid.
+        floor: the work that nobody can avoid, and how often.
         difference: how far another provider's result is from ours; None where they cannot agree,
             such as with random numbers of their own.
         details: provider -> further facts, found after the timing.
@@ -58,7 +58,7 @@ class Case:
     setting: Mapping[str, Any]
     providers: Mapping[str, Setup]
     targets: Mapping[str, float] = field(default_factory=dict)
-    floor: Sequence[Work] = ()
+    floor: Sequence[tuple[Work, float]] = ()
     difference: Callable[[Any, Any], float] | None = None
     details: Mapping[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
     memory: bool = True
@@ -153,11 +153,10 @@ def run(
             pairs = zip(times[name], times[ours], strict=True)
             facts |= _quantiles("ratio", [theirs / own for theirs, own in pairs], "")
         if name == ours and name in calls and case.floor and peaks is not None:
-            facts["floor"] = _floor(case.floor, peaks, median(times[name]))
+            floor = peaks.floor(case.floor)
+            facts["floor"] = {**floor, "share": floor["ms"] / facts["median_ms"]}
         setting, is_ours = dict(case.setting), name == ours
-        records.append(
-            Record(case.family, case.name, name, setting, is_ours, environment, **facts)
-        )
+        records.append(Record(case.family, case.name, name, setting, is_ours, environment, **facts))
     return records
 
 
@@ -199,7 +198,8 @@ def _rounds(
     calls: Mapping[str, Call], repeats: Mapping[str, int], budget: Budget
 ) -> dict[str, list[float]]:
     """Seconds of one call, provider -> one value per round."""
-    names, times = list(calls), {name: [] for name in calls}  # type: dict[str, list[float]]
+    names = list(calls)
+    times: dict[str, list[float]] = {name: [] for name in names}
     least, most = budget.rounds
     end = perf_counter() + budget.seconds
     for number in range(most):
@@ -231,17 +231,6 @@ def _memory(call: Call, times: Sequence[float]) -> int | None:
     return min(known) if known else None
 
 
-def _floor(works: Sequence[Work], peaks: Peaks, seconds: float) -> dict[str, Any]:
-    floor = peaks.seconds(works)
-    return {
-        "bytes": sum(work.bytes for work in works),
-        "flops": sum(work.flops for work in works),
-        "levels": sorted({peaks.level(work) for work in works}),
-        "ms": floor * 1e3,
-        "share": floor / seconds,
-    }
-
-
 def relative_difference(ours: Any, theirs: Any) -> float:
     """Largest difference of two tensors, or tuples of them, over the largest magnitude of ours."""
     if isinstance(ours, dict):
@@ -250,7 +239,7 @@ def relative_difference(ours: Any, theirs: Any) -> float:
         pairs = zip(ours, theirs, strict=True)
         return max(relative_difference(mine, other) for mine, other in pairs)
     if isinstance(ours, float):
-        return abs(ours - theirs) / max(abs(ours), 1e-30)
+        return float(abs(ours - theirs) / max(abs(ours), 1e-30))
     mine, other = ours.detach().double(), theirs.detach().double()
     if not mine.numel():
         return 0.0

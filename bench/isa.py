@@ -59,9 +59,7 @@ def operations(context: Context) -> dict[str, Call]:
 def cases(context: Context) -> Iterator[Case]:
     best = ISAS.index(_native.cpu_info()["isa"])
     with ExitStack() as stack:
-        workers = {
-            isa: stack.enter_context(Worker(isa, context)) for isa in ISAS[best::-1]
-        }
+        workers = {isa: stack.enter_context(Worker(isa, context)) for isa in ISAS[best::-1]}
         for name in operations(context):
             yield Case(
                 "isa",

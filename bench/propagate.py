@@ -1,8 +1,8 @@
 """Propagation: one layer, and three layers forward and backward with edge dropout.
 
-Floor of a layer: every entry reads its column and one row of the table, every row is written once;
-a multiplication and an addition for every entry and column. A row is gathered from the level of
-memory that holds the larger of the users' and the items' table.
+Floor of a layer: every entry gathers one row of the table, at best from L2 (columns can be worked on
+in blocks that fit); the table, the result and the graph are moved once; a multiplication and an
+addition for every entry and column.
 """
 
 from __future__ import annotations
@@ -50,9 +50,8 @@ def layer_work(graph: InteractionGraph, dim: int, item_size: int = 4) -> Work:
     """The floor of one layer."""
     entries, nodes = len(graph.columns), graph.num_nodes
     row = dim * item_size
-    moved = entries * (4 + row) + nodes * (row + 4 + 8)
-    table = max(graph.num_users, graph.num_items) * row
-    return Work(moved, 2 * entries * dim, table)
+    streamed = entries * 4 + nodes * (2 * row + 4 + 8)
+    return Work(streamed, 2 * entries * dim, cached=entries * row)
 
 
 def one_layer(
@@ -93,7 +92,7 @@ def one_layer(
     setting = _setting(graph) | {"d": dim, "dtype": str(dtype).removeprefix("torch.")}
     work = layer_work(graph, dim, dtype.itemsize)
     return Case(
-        "propagate", name, setting, providers, targets or {}, [work], relative_difference
+        "propagate", name, setting, providers, targets or {}, [(work, 1)], relative_difference
     )
 
 
@@ -135,7 +134,7 @@ def training(
         _setting(graph) | {"d": dim, "layers": LAYERS, "keep rate": KEEP_RATE},
         {provider: partial(with_backward, forward) for provider, forward in forwards.items()},
         targets or {},
-        [layer_work(graph, dim) * (2 * LAYERS)],
+        [(layer_work(graph, dim), 2 * LAYERS)],
         details={
             provider: partial(_saved, forward, known) for provider, forward in forwards.items()
         },
@@ -152,7 +151,7 @@ def _setting(graph: InteractionGraph) -> dict[str, Any]:
 
 
 def _saved(forward: Callable[[], Tensor], known: set[int]) -> dict[str, Any]:
-    """Bytes that a forward pass keeps for the backward pass, the graph's and x's own not counted."""
+    """Bytes that a forward pass keeps for the backward pass, beyond the graph and x."""
     storages: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:

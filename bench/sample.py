@@ -13,7 +13,7 @@ import torch
 from bench import alternatives, reference
 from bench.data import Context
 from bench.floor import Work
-from bench.harness import Call, Case
+from bench.harness import Call, Case, Setup
 from rlmrec_fast import ops
 from rlmrec_fast.graph import InteractionGraph
 
@@ -53,12 +53,12 @@ def one_epoch(context: Context) -> Case:
         "items": graph.num_items,
         "interactions": graph.num_interactions,
     }
-    providers = {
+    providers: dict[str, Setup] = {
         "rlmrec_fast": lambda: ours,
         LOOP: loop,
         "numpy rejection, vectorised": partial(alternatives.numpy_rejection, graph),
         "torch rejection, dense table": partial(alternatives.torch_rejection, graph),
     }
     return Case(
-        "sample", "negatives of an epoch", setting, providers, {LOOP: 200}, [epoch_work(graph)]
+        "sample", "negatives of an epoch", setting, providers, {LOOP: 200}, [(epoch_work(graph), 1)]
     )

@@ -45,7 +45,7 @@ def assert_error_budget(
     worst = excess.argmax().item()
     place = tuple(int(i) for i in torch.unravel_index(torch.tensor(worst), excess.shape))
     raise AssertionError(
-        f"{int((excess >= 0).sum())} of {excess.numel()} elements are over budget, most at {place}: "
+        f"{int((excess >= 0).sum())} of {excess.numel()} elements over budget, most at {place}: "
         f"truth {exact[place]:.9g}, reference {twin[place]:.9g}, ours {got[place]:.9g}, "
         f"error {error[place]:.3g}, budget {budget[place]:.3g}"
     )
@@ -70,7 +70,9 @@ _FORKS = """
 import json, os, sys, tempfile, traceback
 import torch  # once for all cases
 
-code, cases = json.load(sys.stdin)
+prelude, code, cases = json.load(sys.stdin)
+names = {"torch": torch}
+exec(prelude, names)
 results = []
 for case in cases:
     with tempfile.TemporaryFile("w+") as output:
@@ -79,7 +81,7 @@ for case in cases:
             os.dup2(output.fileno(), 1)
             os.dup2(output.fileno(), 2)
             try:
-                exec(code, {"case": case})
+                exec(code, names | {"case": case})
                 status = 0
             except BaseException:
                 traceback.print_exc()
@@ -94,12 +96,13 @@ json.dump(results, sys.stdout)
 """
 
 
-def run_isolated(code: str, cases: Sequence[object]) -> list[tuple[int, str]]:
-    """Runs code once per case, each in a process of its own that has imported torch only.
+def run_isolated(code: str, cases: Sequence[object], prelude: str = "") -> list[tuple[int, str]]:
+    """Runs code once per case, each in a process of its own that has done the prelude.
 
     Args:
-        code: Python source that finds its case in the variable `case`.
+        code: Python source that finds its case in `case`, and torch in `torch`.
         cases: values that JSON can hold.
+        prelude: Python source run once before, for what is slow and cannot hurt.
 
     Returns:
         For each case the exit code (1 after an exception, negative after a signal) and the output.
@@ -107,7 +110,7 @@ def run_isolated(code: str, cases: Sequence[object]) -> list[tuple[int, str]]:
     path = os.pathsep.join([str(PACKAGE.parent), os.environ.get("PYTHONPATH", "")])
     done = subprocess.run(
         [sys.executable, "-c", _FORKS],
-        input=json.dumps([code, list(cases)]),
+        input=json.dumps([prelude, code, list(cases)]),
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHONPATH": path},

@@ -62,7 +62,10 @@ def evaluate(
         _, ranked = torch.topk(scores, k=largest)
         truths = [data.held_out[user] for user in users.tolist()]
         hits = np.array(
-            [[item in truth for item in top] for top, truth in zip(ranked.tolist(), truths)]
+            [
+                [item in truth for item in top]
+                for top, truth in zip(ranked.tolist(), truths, strict=True)
+            ]
         ).astype(np.float64)
         for k in cutoffs:
             sums[f"recall@{k}"] += _recall(hits, truths, k)

@@ -21,12 +21,13 @@ def normalized_adjacency(train: Any, dtype: torch.dtype = torch.float32) -> Tens
     Returns:
         Sparse COO [N, N], coalesced: entries by row, then by column.
     """
-    interactions = sp.csr_matrix(train != 0, dtype=np.float64)
-    adjacency = sp.bmat([[None, interactions], [interactions.T, None]], format="csr")
+    interactions: Any = sp.csr_matrix(train != 0, dtype=np.float64)
+    adjacency: Any = sp.bmat([[None, interactions], [interactions.T, None]], format="csr")
     degrees = np.asarray(adjacency.sum(axis=1)).ravel()
     scale = np.zeros_like(degrees)
     np.power(degrees, -0.5, out=scale, where=degrees > 0)
-    normalized = (sp.diags(scale) @ adjacency @ sp.diags(scale)).tocsr()
+    diagonal: Any = sp.diags(scale)
+    normalized = (diagonal @ adjacency @ diagonal).tocsr()
     normalized.sort_indices()
     entries = normalized.tocoo()
     indices = torch.from_numpy(np.stack([entries.row, entries.col]).astype(np.int64))

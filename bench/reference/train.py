@@ -32,7 +32,7 @@ class Triplets(Dataset[Triplet]):
         self.negatives = np.zeros(len(self.users), np.int32)
         self.num_items = int(train.shape[1])
         self.known = set(zip(self.users.tolist(), self.positives.tolist(), strict=True))
-        self.random = np.random.RandomState(seed)  # noqa: NPY002: what the public code draws with
+        self.random = np.random.RandomState(seed)
 
     def draw_negatives(self) -> None:
         """One item without interaction for every interaction."""

@@ -35,7 +35,9 @@ struct Better {
 // when full.
 template <class T>
 struct Best {
-  Candidate<T>* candidates;
+  Candidate<T>* candidates = nullptr;
+  const int32_t* excluded = nullptr;  // the user's excluded items from here on are still ahead
+  const int32_t* excluded_end = nullptr;
   int64_t count = 0;
   T threshold = -std::numeric_limits<T>::infinity();
 
@@ -49,23 +51,6 @@ struct Best {
     threshold = candidates[k - 1].score;
   }
 };
-
-template <class T>
-bool is_excluded(const RankArgs<T>& args, int64_t user, int64_t item) {
-  if (args.exclude_offsets == nullptr) return false;
-  const int32_t* low = args.exclude_items + args.exclude_offsets[user];
-  const int32_t* high = args.exclude_items + args.exclude_offsets[user + 1];
-  while (low < high) {
-    const int32_t* middle = low + (high - low) / 2;
-    if (*middle == item) return true;
-    if (*middle < item) {
-      low = middle + 1;
-    } else {
-      high = middle;
-    }
-  }
-  return false;
-}
 
 // scores[i][lane] = users[i] . panel item `lane`, for kRows users.
 template <class T>
@@ -85,28 +70,49 @@ RLMREC_FAST_INLINE void score_panel(const T* const (&users)[kRows], const T* pan
   }
 }
 
-template <class T>
-RLMREC_FAST_INLINE bool any_above(Vec<T> a, Vec<T> b, T threshold) {
-  const Vec<T> limit = broadcast<T>(threshold);
-  const auto above = (a > limit) | (b > limit);
-  int64_t words[kVectorBytes / 8];
-  std::memcpy(words, &above, sizeof above);
-  int64_t any = 0;
-  for (int64_t word : words) any |= word;
-  return any != 0;
+// One bit for each of the 2 * kLanes scores that is above the threshold, the first item's lowest.
+#if defined(__AVX512F__)
+RLMREC_FAST_INLINE uint32_t lanes_above(Vec<float> low, Vec<float> high, float threshold) {
+  const __m512 limit = _mm512_set1_ps(threshold);
+  return _mm512_cmp_ps_mask(low, limit, _CMP_GT_OQ) |
+         static_cast<uint32_t>(_mm512_cmp_ps_mask(high, limit, _CMP_GT_OQ)) << 16;
 }
+RLMREC_FAST_INLINE uint32_t lanes_above(Vec<double> low, Vec<double> high, double threshold) {
+  const __m512d limit = _mm512_set1_pd(threshold);
+  return _mm512_cmp_pd_mask(low, limit, _CMP_GT_OQ) |
+         static_cast<uint32_t>(_mm512_cmp_pd_mask(high, limit, _CMP_GT_OQ)) << 8;
+}
+#else
+template <class Vector, class T>
+RLMREC_FAST_INLINE uint32_t lanes_above(Vector low, Vector high, T threshold) {
+  constexpr int kLane = kVectorBytes / static_cast<int>(sizeof(T));
+  const auto low_above = low > threshold;
+  const auto high_above = high > threshold;
+  uint32_t lanes = 0;
+#  pragma GCC unroll 8
+  for (int lane = 0; lane < kLane; ++lane) {
+    lanes |= static_cast<uint32_t>(low_above[lane] & 1) << lane;
+    lanes |= static_cast<uint32_t>(high_above[lane] & 1) << (lane + kLane);
+  }
+  return lanes;
+}
+#endif
 
+// Offers the marked items of a panel to their user. Items come in ascending order, call by call,
+// and so one walk through the user's excluded items is enough.
 template <class T>
-void collect(const RankArgs<T>& args, const Vec<T> (&scores)[2], int64_t user, int64_t first_item,
+void collect(const RankArgs<T>& args, const Vec<T> (&scores)[2], uint32_t lanes, int64_t first_item,
              int64_t capacity, Best<T>& best) {
-  const int64_t width = std::min<int64_t>(2 * kLanes<T>, args.num_items - first_item);
-  T lanes[2 * kLanes<T>];
-  store(lanes, scores[0]);
-  store(lanes + kLanes<T>, scores[1]);
-  for (int64_t lane = 0; lane < width; ++lane) {
-    if (lanes[lane] > best.threshold && !is_excluded(args, user, first_item + lane)) {
-      best.add(lanes[lane], first_item + lane, args.k, capacity);
-    }
+  T values[2 * kLanes<T>];
+  store(values, scores[0]);
+  store(values + kLanes<T>, scores[1]);
+  for (; lanes != 0; lanes &= lanes - 1) {
+    const int lane = __builtin_ctz(lanes);
+    const int64_t item = first_item + lane;
+    if (values[lane] <= best.threshold) continue;  // it rose within this panel
+    while (best.excluded != best.excluded_end && *best.excluded < item) ++best.excluded;
+    if (best.excluded != best.excluded_end && *best.excluded == item) continue;
+    best.add(values[lane], item, args.k, capacity);
   }
 }
 
@@ -148,11 +154,16 @@ void pack_items(const T* items, int64_t stride, int64_t num_items, int64_t d, T*
 template <class T>
 void rank_users(const RankArgs<T>& args, int64_t begin, int64_t end) {
   constexpr int64_t kWidth = 2 * kLanes<T>;
-  const int64_t capacity = std::min(2 * args.k + 64, args.num_items + 1);
+  const int64_t capacity = std::min(2 * args.k + 24, args.num_items + 1);
   const std::unique_ptr<Candidate<T>[]> storage(new Candidate<T>[(end - begin) * capacity]);
   Best<T> best[kRankUsers];
   for (int64_t user = begin; user < end; ++user) {
-    best[user - begin].candidates = storage.get() + (user - begin) * capacity;
+    Best<T>& user_best = best[user - begin];
+    user_best.candidates = storage.get() + (user - begin) * capacity;
+    if (args.exclude_offsets != nullptr) {
+      user_best.excluded = args.exclude_items + args.exclude_offsets[user];
+      user_best.excluded_end = args.exclude_items + args.exclude_offsets[user + 1];
+    }
   }
   const int64_t panels = (args.num_items + kWidth - 1) / kWidth;
   const int64_t panel_bytes =
@@ -167,13 +178,15 @@ void rank_users(const RankArgs<T>& args, int64_t begin, int64_t end) {
       }
       const auto rows = static_cast<int>(std::min<int64_t>(kRows, end - first));
       for (int64_t panel = tile_begin; panel < tile_end; ++panel) {
+        const int64_t items = std::min(kWidth, args.num_items - panel * kWidth);
+        const auto real_lanes = static_cast<uint32_t>((uint64_t{1} << items) - 1);
         Vec<T> scores[kRows][2];
         score_panel(users, args.panels + panel * args.d * kWidth, args.d, scores);
         for (int i = 0; i < rows; ++i) {
           Best<T>& user_best = best[first + i - begin];
-          if (any_above<T>(scores[i][0], scores[i][1], user_best.threshold)) {
-            collect(args, scores[i], first + i, panel * kWidth, capacity, user_best);
-          }
+          const uint32_t lanes =
+              lanes_above(scores[i][0], scores[i][1], user_best.threshold) & real_lanes;
+          if (lanes != 0) collect(args, scores[i], lanes, panel * kWidth, capacity, user_best);
         }
       }
     }

@@ -63,12 +63,10 @@ def propagate(
         TypeError: an argument is of a wrong type.
         ValueError: a shape or value is out of range.
     """
-    if not isinstance(graph, InteractionGraph):
-        raise TypeError(
-            f"propagate: graph must be an InteractionGraph (got {type(graph).__name__})"
-        )
+    _check_graph("propagate", graph)
     check_table("propagate", "x", x, STORAGE_TYPES, graph.num_nodes)
-    _check_settings(num_layers, combine, keep_rate, noise)
+    _check_settings(num_layers, combine, noise)
+    _check_keep_rate("propagate", keep_rate)
     check_same("propagate", ("x", x), ("graph", graph.offsets))
     if rows is not None:
         rows = check_ids("propagate", "rows", rows)
@@ -101,7 +99,8 @@ def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
         bool [nnz], one per entry of ``graph.columns``. Entry e of row r multiplies the embedding of
         ``graph.columns[e]`` on its way to r; ``mask[graph.reverse]`` is the other direction's.
     """
-    _check_settings(0, "sum", keep_rate, 0.0)
+    _check_graph("edge_mask", graph)
+    _check_keep_rate("edge_mask", keep_rate)
     mask: Tensor = torch.ops.rlmrec_fast.edge_mask(
         graph.offsets,
         graph.columns,
@@ -112,7 +111,17 @@ def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
     return mask
 
 
-def _check_settings(num_layers: int, combine: str, keep_rate: float, noise: float) -> None:
+def _check_graph(op: str, graph: InteractionGraph) -> None:
+    if not isinstance(graph, InteractionGraph):
+        raise TypeError(f"{op}: graph must be an InteractionGraph (got {type(graph).__name__})")
+
+
+def _check_keep_rate(op: str, keep_rate: float) -> None:
+    if not 0 < keep_rate <= 1:
+        raise ValueError(f"{op}: keep_rate must be in (0, 1] (got {keep_rate})")
+
+
+def _check_settings(num_layers: int, combine: str, noise: float) -> None:
     if isinstance(num_layers, bool) or not isinstance(num_layers, int):
         raise TypeError(
             f"propagate: num_layers must be an integer (got {type(num_layers).__name__})"
@@ -121,8 +130,6 @@ def _check_settings(num_layers: int, combine: str, keep_rate: float, noise: floa
         raise ValueError(f"propagate: num_layers must not be negative (got {num_layers})")
     if combine not in COMBINES:
         raise ValueError(f"propagate: combine must be one of {COMBINES} (got {combine!r})")
-    if not 0 < keep_rate <= 1:
-        raise ValueError(f"propagate: keep_rate must be in (0, 1] (got {keep_rate})")
     if not 0 <= noise < 1e30:
         raise ValueError(f"propagate: noise must be finite and not negative (got {noise})")
 

@@ -94,6 +94,8 @@ def ranking_metrics(
     """
     if not isinstance(items, Tensor) or items.dtype != torch.int64 or items.dim() != 2:
         raise TypeError("ranking_metrics: items must be an int64 tensor of two dimensions")
+    if len(cutoffs) == 0:
+        raise ValueError("ranking_metrics: cutoffs must not be empty (got none)")
     offsets, held_items = check_rows("ranking_metrics", "held_out", held_out)
     ks = check_ids("ranking_metrics", "cutoffs", torch.tensor(list(cutoffs)))
     per_row = torch.ops.rlmrec_fast.ranking_metrics(items, offsets, held_items, ks)

@@ -40,6 +40,8 @@ def spmm(x: Tensor, graph: WeightedGraph, values: Tensor | None = None) -> Tenso
     wanted = accumulation_type(x.dtype)
     if values is None:
         values = graph.values.to(wanted)
+    elif not isinstance(values, Tensor):
+        raise TypeError(f"spmm: values must be a tensor (got {type(values).__name__})")
     elif values.dtype != wanted:
         raise TypeError(f"spmm: values must be of type {wanted} for {x.dtype} (got {values.dtype})")
     if values.shape != graph.columns.shape:

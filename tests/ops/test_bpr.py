@@ -66,7 +66,7 @@ def test_differentiating_twice_is_refused_rather_than_wrong():
     inputs = tables(3, torch.float64)
     loss = bpr_loss(*inputs, *batch(9))
     (grad,) = torch.autograd.grad(loss, inputs[:1], create_graph=True)
-    with pytest.raises(RuntimeError, match="^bpr_loss: must be differentiated once"):
+    with pytest.raises(RuntimeError, match=r"^bpr_loss: must be differentiated once"):
         torch.autograd.grad(grad.square().sum(), inputs)
 
 
@@ -110,13 +110,13 @@ def test_users_and_items_may_be_rows_of_one_table(d, dtype):
     table = torch.randn(25, d, dtype=dtype, requires_grad=True)
     exact = table.detach().double().requires_grad_()
     results = []
-    for operator, x in ((bpr_loss, table), (reference.bpr_loss, table), (reference.bpr_loss, exact)):
+    twin = reference.bpr_loss
+    for operator, x in ((bpr_loss, table), (twin, table), (twin, exact)):
         losses = operator(x, None, *ids, "none")
         results.append([losses, *torch.autograd.grad(losses, x, upstream.to(x.dtype))])
     assert same_bits(results[0][0], bpr_loss(table, table, *ids, "none"))
-    for ours, twin, truth in zip(*results, strict=True):
-        tolerance = 50 * epsilon(dtype) * float(truth.detach().abs().max())
-        assert_error_budget(ours, twin, truth, tolerance)
+    for a, b, c in zip(*results, strict=True):
+        assert_error_budget(a, b, c, 50 * epsilon(dtype) * float(c.detach().abs().max()))
     assert not results[0][1][20:].any()
 
 
@@ -162,7 +162,8 @@ def test_huge_margins_neither_overflow_nor_vanish(dtype):
         losses.double(), expected, rtol=4 * epsilon(dtype), atol=torch.finfo(dtype).tiny
     )
     (grad,) = torch.autograd.grad(losses[:6].sum(), user)
-    torch.testing.assert_close(grad.double(), (margins[:6].sigmoid() * margins[:6]).sum().view(1, 1))
+    expected = (margins[:6].sigmoid() * margins[:6]).sum().view(1, 1)
+    torch.testing.assert_close(grad.double(), expected)
 
 
 def test_nan_and_infinity_are_passed_on():
@@ -228,7 +229,9 @@ def test_upstream_gradients_may_be_expanded():
 
 @pytest.mark.parametrize("asked", [(True, False), (False, True)])
 def test_only_the_gradients_asked_for_are_produced(asked):
-    inputs = [torch.randn(n, 4, requires_grad=want) for n, want in zip((40, 60), asked, strict=True)]
+    inputs = [
+        torch.randn(n, 4, requires_grad=want) for n, want in zip((USERS, ITEMS), asked, strict=True)
+    ]
     bpr_loss(*inputs, *batch()).backward()
     assert [table.grad is not None for table in inputs] == list(asked)
     assert not bpr_loss(*[table.detach() for table in inputs], *batch()).requires_grad

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import chain
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from rlmrec_fast.ops import rank, ranking_metrics, reference
 
 def rows(*lists: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     lengths = torch.tensor([0, *map(len, lists)])
-    return lengths.cumsum(0), torch.tensor(sum(lists, []), dtype=torch.int32)
+    return lengths.cumsum(0), torch.tensor([*chain(*lists)], dtype=torch.int32)
 
 
 def test_an_example_worked_by_hand():

@@ -116,7 +116,7 @@ def test_differentiating_twice_through_the_values_is_refused_rather_than_wrong()
     values = torch.randn(len(graph.values), dtype=torch.float64, requires_grad=True)
     y = spmm(x, graph, values)
     (grad,) = torch.autograd.grad(y.square().sum(), values, create_graph=True)
-    with pytest.raises(RuntimeError, match="^spmm: must be differentiated once"):
+    with pytest.raises(RuntimeError, match=r"^spmm: must be differentiated once"):
         torch.autograd.grad(grad.square().sum(), [x, values])
 
 

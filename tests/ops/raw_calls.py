@@ -1,0 +1,68 @@
+"""Good arguments of every raw operator of the library, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from graphs import make_graph, make_weighted_graph
+
+from rlmrec_fast.ops.propagate import COMBINES
+
+
+def graph_tensors() -> tuple[torch.Tensor, ...]:
+    graph = make_graph("random")
+    scale = graph.inv_sqrt_degrees.float()
+    return graph.offsets, graph.columns, scale, graph.partition, torch.tensor([3])
+
+
+def matrix_tensors() -> tuple[torch.Tensor, ...]:
+    graph = make_weighted_graph()
+    rows = (graph.offsets, graph.columns, graph.partition)
+    return (
+        *rows,
+        graph.transposed_offsets,
+        graph.transposed_columns,
+        graph.transposed_positions,
+        graph.transposed_partition,
+    )
+
+
+def leaf(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, requires_grad=True)
+
+
+def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
+    """Argument lists for each operator that takes data."""
+    graph, matrix = graph_tensors(), matrix_tensors()
+    weights = make_weighted_graph().values.float().requires_grad_()
+    rows = torch.tensor([4, 4, 0])
+    ids = tuple(torch.randint(0, 8, (3, 12)))
+    offsets, items = torch.tensor([0, 2, 2, 3]), torch.tensor([1, 3, 0], dtype=torch.int32)
+    ranked = torch.tensor([[1, 2], [0, 1], [3, -1]])
+    return {
+        "propagate": [
+            (leaf(70, 5), *graph, chosen, 2, combine, 0.7, noise, transpose)
+            for combine in range(len(COMBINES))
+            for chosen, noise, transpose in ((None, 0.0, False), (rows, 0.1, False))
+        ],
+        "propagate_backward": [
+            (leaf(70, 15), *graph, None, 2, 2, 0.7, False),
+            (leaf(3, 5), *graph, rows, 2, 0, 1.0, True),
+        ],
+        "edge_mask": [(graph[0], graph[1], graph[3], graph[4], 0.7)],
+        "spmm": [(leaf(20, 6), weights, *matrix)],
+        "spmm_backward_values": [(torch.randn(30, 6), torch.randn(20, 6), *matrix[:3])],
+        "bpr": [(leaf(8, 5), leaf(8, 5), *ids), (leaf(8, 5), None, *ids)],
+        "bpr_backward": [
+            (torch.randn(12), torch.rand(12), torch.randn(8, 5), items_table, *ids)
+            for items_table in (torch.randn(8, 5), None)
+        ],
+        "sample_negatives": [(offsets, items, torch.tensor([9]), 6)],
+        "rank": [
+            (torch.randn(3, 5), torch.randn(6, 5), None, None, 4),
+            (torch.randn(3, 5), torch.randn(6, 5), offsets, items, 9),
+        ],
+        "ranking_metrics": [(ranked, offsets, items, torch.tensor([1, 2]))],
+        "stable_sum": [(leaf(4, 5), False), (leaf(4, 5), True)],
+    }
