@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,9 @@ from torch import Tensor, nn
 from bench.harness import Call, UnavailableError
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.training.evaluation import Evaluator, Rows
+
+
+warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
 
 
 def edge_values(graph: InteractionGraph, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -30,7 +34,9 @@ def coo_adjacency(graph: InteractionGraph) -> Tensor:
     """The normalised adjacency, sparse COO."""
     indices = torch.stack([edge_rows(graph), graph.columns.long()])
     size = (graph.num_nodes, graph.num_nodes)
-    return torch.sparse_coo_tensor(indices, edge_values(graph), size, is_coalesced=True)
+    return torch.sparse_coo_tensor(
+        indices, edge_values(graph), size, is_coalesced=True, check_invariants=False
+    )
 
 
 def csr_matrix(offsets: Tensor, columns: Tensor, values: Tensor) -> Tensor:

@@ -64,7 +64,7 @@ class Peaks:
         )
 
     def floor(self, works: Sequence[tuple[Work, float]]) -> dict[str, Any]:
-        """Bytes, operations and milliseconds of pieces of work, one after the other, with counts."""
+        """Bytes, operations and milliseconds of pieces of work and how often each is done."""
         return {
             "bytes": sum((work.streamed + work.cached) * times for work, times in works),
             "flops": sum(work.flops * times for work, times in works),

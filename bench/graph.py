@@ -52,7 +52,7 @@ def building(name: str, users: Ints, items: Ints, num_users: int, num_items: int
         entries = adjacency.multiply(scale[:, None]).multiply(scale[None, :]).tocoo()
         indices = torch.from_numpy(np.stack([entries.row, entries.col]).astype(np.int64))
         values = torch.from_numpy(entries.data.astype(np.float32))
-        return torch.sparse_coo_tensor(indices, values, entries.shape)
+        return torch.sparse_coo_tensor(indices, values, entries.shape, check_invariants=False)
 
     def scipy_full() -> tuple[Any, ...]:
         adjacency = scipy_adjacency()

@@ -1,7 +1,7 @@
 """Propagation: one layer, and three layers forward and backward with edge dropout.
 
-Floor of a layer: every entry gathers one row of the table, at best from L2 (columns can be worked on
-in blocks that fit); the table, the result and the graph are moved once; a multiplication and an
+Floor of a layer: every entry gathers a row of the table, at best from L2 (columns can be worked on in
+blocks that fit); the table, the result and the graph are moved once; a multiplication and an
 addition for every entry and column.
 """
 
@@ -85,11 +85,11 @@ def one_layer(
     providers: dict[str, Setup] = {OURS: lambda: ours(x.to(dtype))}
     if dtype != torch.float32:
         # torch has no CSR product of 16-bit tables on the CPU; its fp32 one is the alternative.
-        providers |= {f"{OURS} fp32": lambda: ours(x)}
+        providers[f"{OURS} fp32"] = lambda: ours(x)
     providers |= {COO: coo, CSR32: lambda: csr(torch.int32), CSR64: lambda: csr(torch.int64)}
     if context.compile and dim == 32:
         providers["torch.compile of gather and index_add"] = gather
-    setting = _setting(graph) | {"d": dim, "dtype": str(dtype).removeprefix("torch.")}
+    setting = _setting(graph) | {"d": dim}
     work = layer_work(graph, dim, dtype.itemsize)
     return Case(
         "propagate", name, setting, providers, targets or {}, [(work, 1)], relative_difference
@@ -146,7 +146,6 @@ def _setting(graph: InteractionGraph) -> dict[str, Any]:
         "users": graph.num_users,
         "items": graph.num_items,
         "interactions": graph.num_interactions,
-        "largest degree": int(graph.degrees.max()),
     }
 
 

@@ -32,7 +32,9 @@ def normalized_adjacency(train: Any, dtype: torch.dtype = torch.float32) -> Tens
     entries = normalized.tocoo()
     indices = torch.from_numpy(np.stack([entries.row, entries.col]).astype(np.int64))
     values = torch.from_numpy(entries.data).to(dtype)
-    return torch.sparse_coo_tensor(indices, values, entries.shape, is_coalesced=True)
+    return torch.sparse_coo_tensor(
+        indices, values, entries.shape, is_coalesced=True, check_invariants=False
+    )
 
 
 def drop_edges(adjacency: Tensor, keep_rate: float, mask: Tensor | None = None) -> Tensor:
@@ -51,7 +53,9 @@ def drop_edges(adjacency: Tensor, keep_rate: float, mask: Tensor | None = None) 
     values, indices = adjacency._values(), adjacency._indices()
     if mask is None:
         mask = (torch.rand(values.shape[0]) + keep_rate).floor().type(torch.bool)
-    return torch.sparse_coo_tensor(indices[:, mask], values[mask], adjacency.shape)
+    return torch.sparse_coo_tensor(
+        indices[:, mask], values[mask], adjacency.shape, check_invariants=False
+    )
 
 
 def propagate(adjacency: Tensor, ego: Tensor, num_layers: int) -> Tensor:

@@ -91,30 +91,28 @@ struct Entries {
 template <class T>
 void two_table_gradients(const Batch& batch, const Entries<T>& entries, T* user_grad,
                          T* item_grad) {
-  const int64_t d = batch.user_table.size(1);
+  const Tensor& users = batch.user_table;
+  const Tensor& items = batch.item_table;
   const auto user = [&](int64_t e) { return entries.user(e); };
   const auto item = [&](int64_t e) { return entries.item(e); };
   const auto weight = [&](int64_t e) { return entries.weight(e); };
-  scatter_sum<T>(group_by_row(2 * batch.size, batch.user_table.size(0), user),
-                 const_data<T>(batch.item_table), batch.item_table.stride(0), d, user_grad, item,
-                 weight);
-  scatter_sum<T>(group_by_row(2 * batch.size, batch.item_table.size(0), item),
-                 const_data<T>(batch.user_table), batch.user_table.stride(0), d, item_grad, user,
-                 weight);
+  const ScatterMatrix<T> to_users(2 * batch.size, users.size(0), user, item, weight);
+  scatter_rows(to_users, const_data<T>(items), items.stride(0), items.size(1), user_grad);
+  const ScatterMatrix<T> to_items(2 * batch.size, items.size(0), item, user, weight);
+  scatter_rows(to_items, const_data<T>(users), users.stride(0), users.size(1), item_grad);
 }
 
 // The same entries twice: first as the users' gradients, then, 2B further, as the items'.
 template <class T>
 void one_table_gradients(const Batch& batch, const Entries<T>& entries, T* grad) {
+  const Tensor& table = batch.user_table;
   const int64_t half = 2 * batch.size;
-  const auto row = [&](int64_t e) { return e < half ? entries.user(e) : entries.item(e - half); };
-  const auto source = [&](int64_t e) {
-    return e < half ? entries.item(e) : entries.user(e - half);
-  };
-  const auto weight = [&](int64_t e) { return entries.weight(e < half ? e : e - half); };
-  scatter_sum<T>(group_by_row(2 * half, batch.user_table.size(0), row),
-                 const_data<T>(batch.user_table), batch.user_table.stride(0),
-                 batch.user_table.size(1), grad, source, weight);
+  const ScatterMatrix<T> matrix(
+      2 * half, table.size(0),
+      [&](int64_t e) { return e < half ? entries.user(e) : entries.item(e - half); },
+      [&](int64_t e) { return e < half ? entries.item(e) : entries.user(e - half); },
+      [&](int64_t e) { return entries.weight(e < half ? e : e - half); });
+  scatter_rows(matrix, const_data<T>(table), table.stride(0), table.size(1), grad);
 }
 
 std::tuple<Tensor, Tensor> bpr_backward(const Tensor& grad_losses_, const Tensor& slopes_,

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "bindings/common.h"
-#include "cpu/group.h"
 #include "cpu/propagate.h"
+#include "cpu/scatter.h"
 #include "native/graph.h"
 
 namespace rlmrec_fast {
@@ -45,27 +45,22 @@ void run_layer(PropagateArgs<T> args) {
                               });
 }
 
-// out[r] = sum over the entries e of group r of weight(e) * table[source(e)]. Writes every row of
-// out.
-template <class T, class Source, class Weight>
-void scatter_sum(const Groups& groups, const T* table, int64_t table_stride, int64_t d, T* out,
-                 Source source, Weight weight) {
-  constexpr int64_t kScatterChunk = 512;
-  std::vector<int32_t> columns(groups.entries.size());
-  std::vector<Accumulate<T>> values(groups.entries.size());
-  for (size_t i = 0; i < groups.entries.size(); ++i) {
-    columns[i] = static_cast<int32_t>(source(groups.entries[i]));
-    values[i] = weight(groups.entries[i]);
-  }
-  const auto partition = native::partition_rows("scatter_sum", groups.offsets, kScatterChunk);
+// Parts of a scatter matrix are smaller than a graph's: a batch has few entries.
+constexpr int64_t kScatterChunk = 512;
+
+// out = matrix * table, every row of out written.
+template <class T>
+void scatter_rows(const ScatterMatrix<Accumulate<T>>& matrix, const T* table, int64_t table_stride,
+                  int64_t d, T* out) {
+  const auto partition = native::partition_rows("scatter_rows", matrix.offsets, kScatterChunk);
   PropagateArgs<T> args;
-  args.offsets = groups.offsets.data();
-  args.columns = columns.data();
+  args.offsets = matrix.offsets.data();
+  args.columns = matrix.columns.data();
+  args.values = matrix.values.data();
   args.partition = partition.front().data();
-  args.num_rows = static_cast<int64_t>(groups.offsets.size()) - 1;
+  args.num_rows = static_cast<int64_t>(matrix.offsets.size()) - 1;
   args.num_parts = static_cast<int64_t>(partition.size()) - 1;
   args.chunk = kScatterChunk;
-  args.values = values.data();
   args.x = table;
   args.x_stride = table_stride;
   args.y = out;

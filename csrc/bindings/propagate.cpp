@@ -294,11 +294,10 @@ Tensor propagate(const Tensor& x_, const Tensor& offsets, const Tensor& columns,
 template <class T>
 Tensor spread_rows(const Tensor& grad, const Rows& rows, int64_t num_nodes) {
   Tensor full = empty_of(grad, {num_nodes, grad.size(1)}, grad.scalar_type());
-  const Groups groups =
-      group_by_row(rows.count, num_nodes, [&](int64_t i) { return rows.data[i]; });
-  scatter_sum<T>(
-      groups, const_data<T>(grad), grad.stride(0), grad.size(1), mutable_data<T>(full),
-      [](int64_t entry) { return entry; }, [](int64_t) { return Accumulate<T>{1}; });
+  const ScatterMatrix<Accumulate<T>> matrix(
+      rows.count, num_nodes, [&](int64_t i) { return rows.data[i]; }, [](int64_t i) { return i; },
+      [](int64_t) { return 1; });
+  scatter_rows<T>(matrix, const_data<T>(grad), grad.stride(0), grad.size(1), mutable_data<T>(full));
   return full;
 }
 
