@@ -70,6 +70,17 @@ inline Tensor check_table(const Tensor& tensor, const char* name) {
   return rows_apart ? tensor : torch::stable::contiguous(tensor);
 }
 
+// Offsets of `num_rows` rows: from 0 to `end` without decreasing. name reads `op: argument`.
+inline void check_offsets(const int64_t* offsets, int64_t num_rows, int64_t end, const char* name) {
+  check(num_rows >= 0, name, " must not be empty");
+  check(offsets[0] == 0 && offsets[num_rows] == end, name, " must go from 0 to ", end, " (got ",
+        offsets[0], " to ", offsets[num_rows], ")");
+  for (int64_t row = 0; row < num_rows; ++row) {
+    check(offsets[row] <= offsets[row + 1], name, " must not decrease (got ", offsets[row + 1],
+          " after ", offsets[row], ")");
+  }
+}
+
 inline void check_ids(const int64_t* ids, int64_t count, int64_t size, const char* name) {
   for (int64_t i = 0; i < count; ++i) {
     check(ids[i] >= 0 && ids[i] < size, name, " must be in [0, ", size, ") (got ", ids[i],

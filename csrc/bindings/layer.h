@@ -13,6 +13,65 @@
 
 namespace rlmrec_fast {
 
+// A CSR matrix and its partition, checked as far as that takes no look at the columns: those were
+// validated when the graph was built, and looking at them would cost a tenth of a layer.
+struct Matrix {
+  Tensor offsets, columns, partition;
+  int64_t num_rows, num_parts;
+
+  Matrix(const char* op, const Tensor& offsets_, const Tensor& columns_, const Tensor& partition_)
+      : offsets(check_longs(offsets_, "offsets")),
+        columns(check_ints(columns_, "columns")),
+        partition(torch::stable::contiguous(partition_)),
+        num_rows(offsets.numel() - 1),
+        num_parts(0) {
+    check_offsets(const_data<int64_t>(offsets), num_rows, columns.numel(), "offsets");
+    check(partition.dim() == 2 && partition.size(0) >= 1 && partition.size(1) == 2 &&
+              partition.scalar_type() == ScalarType::Long,
+          op, ": partition must be an int64 table of two columns");
+    num_parts = partition.size(0) - 1;
+    check_partition(op);
+  }
+
+  template <class T>
+  PropagateArgs<T> args() const {
+    PropagateArgs<T> args;
+    args.offsets = const_data<int64_t>(offsets);
+    args.columns = const_data<int32_t>(columns);
+    args.partition = const_data<int64_t>(partition);
+    args.num_rows = num_rows;
+    args.num_parts = num_parts;
+    return args;
+  }
+
+ private:
+  // Boundaries cover the matrix in order; rows are whole, but for long ones, which are cut alone.
+  void check_partition(const char* op) const {
+    const int64_t* row_offsets = const_data<int64_t>(offsets);
+    const int64_t* bounds = const_data<int64_t>(partition);
+    const auto is_long = [&](int64_t row) {
+      return row < num_rows && row_offsets[row + 1] - row_offsets[row] > 2 * kChunk;
+    };
+    bool good = bounds[0] == 0 && bounds[1] == 0 && bounds[2 * num_parts] == num_rows &&
+                bounds[2 * num_parts + 1] == columns.numel();
+    int64_t long_rows = 0;
+    for (int64_t part = 0; good && part < num_parts; ++part) {
+      const int64_t row = bounds[2 * part], next = bounds[2 * part + 2];
+      const int64_t position = bounds[2 * part + 1], next_position = bounds[2 * part + 3];
+      good = row <= next && next <= num_rows && position <= next_position;
+      if (!good) break;
+      const bool chunk = is_long(row);
+      const bool ends_inside = next == row && position < next_position;
+      good = chunk ? ends_inside ? next_position < row_offsets[row + 1]
+                                 : next == row + 1 && next_position == row_offsets[next]
+                   : next_position == row_offsets[next];
+      long_rows += chunk && !ends_inside;
+    }
+    for (int64_t row = 0; good && row < num_rows; ++row) long_rows -= is_long(row);
+    check(good && long_rows == 0, op, ": partition must be the one that belongs to offsets");
+  }
+};
+
 // [first, last) parts of every long row: parts that start in the same row are chunks of it.
 inline std::vector<std::array<int64_t, 2>> long_rows(const int64_t* partition, int64_t num_parts) {
   std::vector<std::array<int64_t, 2>> rows;

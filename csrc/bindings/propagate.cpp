@@ -8,28 +8,13 @@ namespace {
 
 enum class Combine : int64_t { sum, mean, concat, last };
 
-// The graph's tensors, checked as far as sizes and types go.
-struct Graph {
-  Tensor offsets, columns, scale, partition;
-  int64_t num_nodes, num_parts;
+struct Graph : Matrix {
+  Tensor scale;
 
-  Graph(const Tensor& offsets_, const Tensor& columns_, const Tensor& scale_,
-        const Tensor& partition_)
-      : offsets(check_longs(offsets_, "propagate: offsets")),
-        columns(check_ints(columns_, "propagate: columns")),
-        scale(torch::stable::contiguous(scale_)),
-        partition(torch::stable::contiguous(partition_)),
-        num_nodes(offsets.numel() - 1),
-        num_parts(partition.size(0) - 1) {
-    check(num_nodes >= 0, "propagate: offsets must not be empty");
-    check(scale.numel() == num_nodes, "propagate: scale must have ", num_nodes, " elements (got ",
+  Graph(const Tensor& offsets, const Tensor& columns, const Tensor& scale_, const Tensor& partition)
+      : Matrix("propagate", offsets, columns, partition), scale(torch::stable::contiguous(scale_)) {
+    check(scale.numel() == num_rows, "propagate: scale must have ", num_rows, " elements (got ",
           scale.numel(), ")");
-    check(partition.dim() == 2 && partition.size(1) == 2 && num_parts >= 0 &&
-              partition.scalar_type() == ScalarType::Long,
-          "propagate: partition must be an int64 table of two columns");
-    const int64_t* last = const_data<int64_t>(partition) + 2 * num_parts;
-    check(last[0] == num_nodes && last[1] == columns.numel(), "propagate: partition must end at (",
-          num_nodes, ", ", columns.numel(), ") (got (", last[0], ", ", last[1], "))");
   }
 };
 
@@ -41,13 +26,13 @@ struct Dropout {
   Dropout(const Graph& graph, uint64_t seed, double keep_rate, bool transpose) {
     if (keep_rate >= 1) return;
     columns.reset(new int32_t[static_cast<size_t>(graph.columns.numel())]);
-    row_begin.reset(new int64_t[static_cast<size_t>(graph.num_nodes)]);
-    row_kept.reset(new int32_t[static_cast<size_t>(graph.num_nodes)]);
+    row_begin.reset(new int64_t[static_cast<size_t>(graph.num_rows)]);
+    row_kept.reset(new int32_t[static_cast<size_t>(graph.num_rows)]);
     part_kept.reset(new int32_t[static_cast<size_t>(graph.num_parts)]);
     DropoutArgs args{const_data<int64_t>(graph.offsets),
                      const_data<int32_t>(graph.columns),
                      const_data<int64_t>(graph.partition),
-                     graph.num_nodes,
+                     graph.num_rows,
                      kChunk,
                      child_seed(seed, 0),
                      keep_rate,
@@ -82,14 +67,11 @@ struct Layers {
 
   Layers(const Graph& graph, uint64_t seed_, double keep_rate, bool transpose, int64_t d)
       : dropout(graph, seed_, keep_rate, transpose), seed(seed_) {
-    args.offsets = const_data<int64_t>(graph.offsets);
-    args.columns = dropout.columns ? dropout.columns.get() : const_data<int32_t>(graph.columns);
+    args = graph.args<T>();
+    if (dropout.columns) args.columns = dropout.columns.get();
     args.row_begin = dropout.row_begin.get();
     args.row_kept = dropout.row_kept.get();
     args.part_kept = dropout.part_kept.get();
-    args.partition = const_data<int64_t>(graph.partition);
-    args.num_rows = graph.num_nodes;
-    args.num_parts = graph.num_parts;
     args.column_scale = args.row_scale = const_data<Accumulate<T>>(graph.scale);
     args.d = d;
   }
@@ -258,14 +240,14 @@ Tensor propagate(const Tensor& x_, const Tensor& offsets, const Tensor& columns,
                  double keep_rate, double noise, bool transpose) {
   const Graph graph(offsets, columns, scale, partition);
   const Tensor x = check_table(x_, "propagate: x");
-  check(x.size(0) == graph.num_nodes, "propagate: x must have ", graph.num_nodes, " rows (got ",
+  check(x.size(0) == graph.num_rows, "propagate: x must have ", graph.num_rows, " rows (got ",
         x.size(0), ")");
   check_settings(num_layers, keep_rate, noise);
   const Combine combine = read_combine(combine_);
-  const Rows rows(rows_, graph.num_nodes);
+  const Rows rows(rows_, graph.num_rows);
   const int64_t d = x.size(1);
   const int64_t width = combine == Combine::concat ? (num_layers + 1) * d : d;
-  Tensor y = empty_of(x, {rows_ ? rows.count : graph.num_nodes, width}, x.scalar_type());
+  Tensor y = empty_of(x, {rows_ ? rows.count : graph.num_rows, width}, x.scalar_type());
   if (y.numel() == 0) return y;
   dispatch_storage(x, "propagate: x", [&](auto type) {
     using T = decltype(type);
@@ -309,22 +291,22 @@ Tensor propagate_backward(const Tensor& grad_, const Tensor& offsets, const Tens
   const Tensor grad = check_table(grad_, "propagate_backward: grad");
   check_settings(num_layers, keep_rate, 0);
   const Combine combine = read_combine(combine_);
-  const Rows rows(rows_, graph.num_nodes);
-  const int64_t expected = rows_ ? rows.count : graph.num_nodes;
+  const Rows rows(rows_, graph.num_rows);
+  const int64_t expected = rows_ ? rows.count : graph.num_rows;
   const int64_t parts = combine == Combine::concat ? num_layers + 1 : 1;
   check(grad.size(0) == expected && grad.size(1) % parts == 0,
         "propagate_backward: grad must have ", expected, " rows of a multiple of ", parts,
         " columns (got ", grad.size(0), " x ", grad.size(1), ")");
   const int64_t d = grad.size(1) / parts;
-  Tensor y = empty_of(grad, {graph.num_nodes, d}, grad.scalar_type());
+  Tensor y = empty_of(grad, {graph.num_rows, d}, grad.scalar_type());
   if (y.numel() == 0) return y;
   dispatch_storage(grad, "propagate_backward: grad", [&](auto type) {
     using T = decltype(type);
     check_scale<T>(graph);
-    const Tensor full = rows_ ? spread_rows<T>(grad, rows, graph.num_nodes) : grad;
+    const Tensor full = rows_ ? spread_rows<T>(grad, rows, graph.num_rows) : grad;
     const Table<T> table{const_data<T>(full), full.stride(0)};
     T* out = mutable_data<T>(y);
-    if (num_layers == 0) return copy_rows<T>(table, nullptr, graph.num_nodes, d, out, d);
+    if (num_layers == 0) return copy_rows<T>(table, nullptr, graph.num_rows, d, out, d);
     Layers<T> layers(graph, read_seed(seed, "propagate_backward"), keep_rate, !transpose, d);
     const auto factor = static_cast<Accumulate<T>>(
         combine == Combine::mean ? 1.0 / static_cast<double>(num_layers + 1) : 1.0);
@@ -340,8 +322,7 @@ Tensor propagate_backward(const Tensor& grad_, const Tensor& offsets, const Tens
 Tensor edge_mask(const Tensor& offsets_, const Tensor& columns_, const Tensor& partition_,
                  const Tensor& seed, double keep_rate) {
   check_settings(0, keep_rate, 0);
-  const Tensor scale = empty_of(offsets_, {offsets_.numel() - 1}, ScalarType::Float);
-  const Graph graph(offsets_, columns_, scale, partition_);
+  const Matrix graph("edge_mask", offsets_, columns_, partition_);
   Tensor mask = empty_of(offsets_, {columns_.numel()}, ScalarType::Bool);
   if (mask.numel() == 0) return mask;
   const PairHash hash = pair_hash(child_seed(read_seed(seed, "edge_mask"), 0));
@@ -349,7 +330,7 @@ Tensor edge_mask(const Tensor& offsets_, const Tensor& columns_, const Tensor& p
   const int64_t* offsets = const_data<int64_t>(graph.offsets);
   const int32_t* columns = const_data<int32_t>(graph.columns);
   bool* out = mutable_data<bool>(mask);
-  torch::stable::parallel_for(0, graph.num_nodes, 256, [&](int64_t begin, int64_t end) {
+  torch::stable::parallel_for(0, graph.num_rows, 256, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       const uint32_t hashed_row = hash_first(hash, static_cast<uint32_t>(row));
       for (int64_t e = offsets[row]; e < offsets[row + 1]; ++e) {

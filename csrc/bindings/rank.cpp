@@ -20,13 +20,7 @@ struct ItemRows {
       : offsets(check_longs(offsets_, offsets_name)), items(check_ints(items_, items_name)) {
     check(offsets.numel() == num_rows + 1, offsets_name, " must have ", num_rows + 1,
           " elements (got ", offsets.numel(), ")");
-    const int64_t* data = const_data<int64_t>(offsets);
-    check(data[0] == 0 && data[num_rows] == items.numel(), offsets_name, " must go from 0 to ",
-          items.numel(), " (got ", data[0], " to ", data[num_rows], ")");
-    for (int64_t row = 0; row < num_rows; ++row) {
-      check(data[row] <= data[row + 1], offsets_name, " must not decrease (got ", data[row + 1],
-            " after ", data[row], ")");
-    }
+    check_offsets(const_data<int64_t>(offsets), num_rows, items.numel(), offsets_name);
   }
 };
 

@@ -11,9 +11,10 @@ Tensor sample(const Tensor& offsets_, const Tensor& items_, const Tensor& seed_,
               int64_t num_items) {
   const Tensor offsets = check_longs(offsets_, "sample_negatives: offsets");
   const Tensor items = check_ints(items_, "sample_negatives: items");
-  check(offsets.numel() >= 1, "sample_negatives: offsets must not be empty");
   const uint64_t seed = read_seed(seed_, "sample_negatives");
   const int64_t num_users = offsets.numel() - 1;
+  check_offsets(const_data<int64_t>(offsets), num_users, items.numel(),
+                "sample_negatives: offsets");
   Tensor negatives = empty_of(offsets, {items.numel()}, ScalarType::Long);
   std::atomic<int64_t> full_user{-1};
   const auto* offset = const_data<int64_t>(offsets);

@@ -3,35 +3,23 @@
 namespace rlmrec_fast {
 namespace {
 
-// Arguments of a weighted product; values in the accumulation type.
-template <class T>
-PropagateArgs<T> matrix_args(const Tensor& offsets, const Tensor& columns,
-                             const Tensor& partition) {
-  PropagateArgs<T> args;
-  args.offsets = const_data<int64_t>(offsets);
-  args.columns = const_data<int32_t>(columns);
-  args.partition = const_data<int64_t>(partition);
-  args.num_rows = offsets.numel() - 1;
-  args.num_parts = partition.size(0) - 1;
-  return args;
-}
-
 Tensor spmm(const Tensor& x_, const Tensor& values_, const Tensor& offsets_, const Tensor& columns_,
-            const Tensor& partition_, const Tensor&, const Tensor&, const Tensor&, const Tensor&) {
+            const Tensor& partition_, const Tensor& transposed_offsets, const Tensor&,
+            const Tensor&, const Tensor&) {
   const Tensor x = check_table(x_, "spmm: x");
-  const Tensor offsets = check_longs(offsets_, "spmm: offsets");
-  const Tensor columns = check_ints(columns_, "spmm: columns");
-  const Tensor partition = torch::stable::contiguous(partition_);
-  check(values_.numel() == columns.numel(), "spmm: values must have ", columns.numel(),
-        " elements (got ", values_.numel(), ")");
+  const Matrix matrix("spmm", offsets_, columns_, partition_);
+  const int64_t num_columns = transposed_offsets.numel() - 1;
+  check(x.size(0) == num_columns, "spmm: x must have ", num_columns, " rows (got ", x.size(0), ")");
+  check(values_.numel() == matrix.columns.numel(), "spmm: values must have ",
+        matrix.columns.numel(), " elements (got ", values_.numel(), ")");
   const Tensor values = torch::stable::contiguous(values_);
-  Tensor y = empty_of(x, {offsets.numel() - 1, x.size(1)}, x.scalar_type());
+  Tensor y = empty_of(x, {matrix.num_rows, x.size(1)}, x.scalar_type());
   if (y.numel() == 0) return y;
   dispatch_storage(x, "spmm: x", [&](auto type) {
     using T = decltype(type);
     check(values.scalar_type() == scalar_type<Accumulate<T>>(),
           "spmm: values must be float64 for float64 tables, else float32");
-    PropagateArgs<T> args = matrix_args<T>(offsets, columns, partition);
+    PropagateArgs<T> args = matrix.args<T>();
     args.values = const_data<Accumulate<T>>(values);
     args.x = const_data<T>(x);
     args.x_stride = x.stride(0);
@@ -46,20 +34,17 @@ Tensor spmm_backward_values(const Tensor& grad_, const Tensor& x_, const Tensor&
                             const Tensor& columns_, const Tensor& partition_) {
   const Tensor grad = check_table(grad_, "spmm_backward_values: grad");
   const Tensor x = check_table(x_, "spmm_backward_values: x");
-  const Tensor offsets = check_longs(offsets_, "spmm_backward_values: offsets");
-  const Tensor columns = check_ints(columns_, "spmm_backward_values: columns");
-  const Tensor partition = torch::stable::contiguous(partition_);
+  const Matrix matrix("spmm_backward_values", offsets_, columns_, partition_);
   check(grad.size(1) == x.size(1) && grad.scalar_type() == x.scalar_type() &&
-            grad.size(0) == offsets.numel() - 1,
-        "spmm_backward_values: grad must have ", offsets.numel() - 1,
-        " rows and x's columns and type");
+            grad.size(0) == matrix.num_rows,
+        "spmm_backward_values: grad must have ", matrix.num_rows, " rows and x's columns and type");
   const bool wide = x.scalar_type() == ScalarType::Double;
   Tensor grad_values =
-      empty_of(x, {columns.numel()}, wide ? ScalarType::Double : ScalarType::Float);
+      empty_of(x, {matrix.columns.numel()}, wide ? ScalarType::Double : ScalarType::Float);
   if (grad_values.numel() == 0) return grad_values;
   dispatch_storage(x, "spmm_backward_values: x", [&](auto type) {
     using T = decltype(type);
-    PropagateArgs<T> args = matrix_args<T>(offsets, columns, partition);
+    PropagateArgs<T> args = matrix.args<T>();
     args.base = const_data<T>(grad);
     args.base_stride = grad.stride(0);
     args.x = const_data<T>(x);
