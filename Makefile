@@ -40,7 +40,7 @@ demo: $(VENV)/.built
 	rm -rf build/demo && mkdir -p build/demo
 	rlmrec-fast data synth build/demo/data --users 4000 --items 2500 --interactions 90000 --seed 7
 	rlmrec-fast train --data build/demo/data --model lightgcn --out build/demo/run
-	rlmrec-fast recommend build/demo/run --user u0 -k 5
+	rlmrec-fast recommend build/demo/run --user user-0 -k 5
 
 test: lint test-native test-sanitize test-python
 

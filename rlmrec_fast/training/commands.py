@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rlmrec_fast.backbones import BACKBONES
+from rlmrec_fast.training.allocator import keep_freed_memory
 from rlmrec_fast.training.evaluation import CUTOFFS
 from rlmrec_fast.training.inference import TrainedRun
 from rlmrec_fast.training.model import ALIGNMENTS, create_model, parse_device, require_available
@@ -101,6 +102,7 @@ def train(request: TrainRequest) -> int:
         if request.threads < 1:
             raise ValueError(f"--threads must be at least 1 (got {request.threads})")
         torch.set_num_threads(request.threads)
+    keep_freed_memory()
     device = parse_device(request.device)
     console = _console(stderr=True)
     run, dataset = _resume(request) if request.resume else _start(request, console)
