@@ -67,7 +67,11 @@ struct Matrix {
                    : next_position == row_offsets[next];
       long_rows += chunk && !ends_inside;
     }
-    for (int64_t row = 0; good && row < num_rows; ++row) long_rows -= is_long(row);
+    for (int64_t row = 0; good && row < num_rows; ++row) {
+      // The sign bit of 2 * kChunk - length, without a branch.
+      const int64_t spare = 2 * kChunk - (row_offsets[row + 1] - row_offsets[row]);
+      long_rows -= static_cast<int64_t>(static_cast<uint64_t>(spare) >> 63);
+    }
     check(good && long_rows == 0, op, ": partition must be the one that belongs to offsets");
   }
 };
@@ -93,15 +97,11 @@ void run_layer(PropagateArgs<T> args) {
     carry.reset(new Accumulate<T>[static_cast<size_t>(args.num_parts * args.d)]);
     args.carry = carry.get();
   }
-  torch::stable::parallel_for(0, args.num_parts, 1, [&](int64_t begin, int64_t end) {
-    RLMREC_FAST_CALL(propagate_parts, args, begin, end);
+  parallel_parts(args.num_parts,
+                 [&](int64_t part) { RLMREC_FAST_CALL(propagate_parts, args, part, part + 1); });
+  parallel_parts(static_cast<int64_t>(rows.size()), [&](int64_t i) {
+    RLMREC_FAST_CALL(propagate_finish, args, rows[i][0], rows[i][1]);
   });
-  torch::stable::parallel_for(0, static_cast<int64_t>(rows.size()), 1,
-                              [&](int64_t begin, int64_t end) {
-                                for (int64_t i = begin; i < end; ++i) {
-                                  RLMREC_FAST_CALL(propagate_finish, args, rows[i][0], rows[i][1]);
-                                }
-                              });
 }
 
 // Parts of a scatter matrix are smaller than a graph's: a batch has few entries.

@@ -41,9 +41,8 @@ struct Dropout {
                      row_begin.get(),
                      row_kept.get(),
                      part_kept.get()};
-    torch::stable::parallel_for(0, graph.num_parts, 1, [&](int64_t begin, int64_t end) {
-      RLMREC_FAST_CALL(drop_edges, args, begin, end);
-    });
+    parallel_parts(graph.num_parts,
+                   [&](int64_t part) { RLMREC_FAST_CALL(drop_edges, args, part, part + 1); });
   }
 };
 

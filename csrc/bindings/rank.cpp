@@ -35,11 +35,9 @@ void rank_all(RankArgs<T> args, const T* items, int64_t item_stride) {
   });
   args.panels = packed.get();
   const int64_t parts = (args.num_users + kRankUsers - 1) / kRankUsers;
-  torch::stable::parallel_for(0, parts, 1, [&](int64_t begin, int64_t end) {
-    for (int64_t part = begin; part < end; ++part) {
-      RLMREC_FAST_CALL(rank_users, args, part * kRankUsers,
-                       std::min(args.num_users, (part + 1) * kRankUsers));
-    }
+  parallel_parts(parts, [&](int64_t part) {
+    RLMREC_FAST_CALL(rank_users, args, part * kRankUsers,
+                     std::min(args.num_users, (part + 1) * kRankUsers));
   });
 }
 

@@ -51,9 +51,8 @@ Tensor spmm_backward_values(const Tensor& grad_, const Tensor& x_, const Tensor&
     args.x_stride = x.stride(0);
     args.d = x.size(1);
     auto* out = mutable_data<Accumulate<T>>(grad_values);
-    torch::stable::parallel_for(0, args.num_parts, 1, [&](int64_t begin, int64_t end) {
-      RLMREC_FAST_CALL(entry_dots, args, out, begin, end);
-    });
+    parallel_parts(args.num_parts,
+                   [&](int64_t part) { RLMREC_FAST_CALL(entry_dots, args, out, part, part + 1); });
   });
   return grad_values;
 }
