@@ -15,7 +15,6 @@ from bench.harness import Call, UnavailableError
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.training.evaluation import Evaluator, Rows
 
-
 warnings.filterwarnings("ignore", "Sparse CSR tensor support is in beta")
 
 

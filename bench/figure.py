@@ -39,7 +39,9 @@ def draw(records: Sequence[Row], path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False)
     found = records[0]["environment"]
-    axes.set_title(f"{found['cpu']}, {found['threads']} threads, torch {found['torch']}", fontsize=9)
+    axes.set_title(
+        f"{found['cpu']}, {found['threads']} threads, torch {found['torch']}", fontsize=9
+    )
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

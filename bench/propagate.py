@@ -1,7 +1,7 @@
 """Propagation: one layer, and three layers forward and backward with edge dropout.
 
-Floor of a layer: every entry gathers a row of the table, at best from L2 (columns can be worked on in
-blocks that fit); the table, the result and the graph are moved once; a multiplication and an
+Floor of a layer: every entry gathers a row of the table, at best from L2 (columns can be worked on
+in blocks that fit); the table, the result and the graph are moved once; a multiplication and an
 addition for every entry and column.
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ def load() -> None:
     """
     if not OPERATORS.exists():
         raise LibraryLoadError(_explain(f"{OPERATORS.name} is missing"))
+    if not _is_whole(OPERATORS):
+        raise LibraryLoadError(_explain(f"{OPERATORS.name} cannot be loaded: it is cut off"))
     try:
         torch.ops.load_library(str(OPERATORS))
     except OSError as error:
@@ -49,6 +52,19 @@ def load() -> None:
         importlib.import_module("rlmrec_fast._native")
     except ImportError as error:
         raise LibraryLoadError(_explain(f"_native cannot be imported: {error}")) from error
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether the file reaches to the end of its section table, the last part of a library.
+
+    The system's loader does not look, and a read past the end of a file kills the process.
+    """
+    with path.open("rb") as file:
+        header = file.read(64)
+    if len(header) < 64 or header[:5] != b"\x7fELF\x02":
+        return False
+    table, entry_size, entries = struct.unpack_from("<40xQ10xHH", header)
+    return bool(path.stat().st_size >= table + entry_size * entries)
 
 
 def _explain(problem: str) -> str:

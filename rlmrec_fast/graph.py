@@ -71,6 +71,7 @@ class InteractionGraph(CheckedTensors):
     reverse: Tensor
     degrees: Tensor
     inv_sqrt_degrees: Tensor
+    _inv_sqrt_degrees_single: Tensor
     partition: Tensor
     _user_offsets: Tensor
     _user_items: Tensor
@@ -161,6 +162,7 @@ class InteractionGraph(CheckedTensors):
             "reverse": arrays["reverse"],
             "degrees": degrees,
             "inv_sqrt_degrees": inv_sqrt_degrees,
+            "_inv_sqrt_degrees_single": inv_sqrt_degrees.astype(np.float32),
             "partition": arrays["partition"],
             "_user_offsets": arrays["user_offsets"],
             "_user_items": arrays["user_items"],
@@ -196,6 +198,12 @@ class InteractionGraph(CheckedTensors):
             os.replace(aside, path)
         finally:
             aside.unlink(missing_ok=True)
+
+    def scale(self, dtype: torch.dtype) -> Tensor:
+        """`inv_sqrt_degrees` as operators take it: float64 for float64, else float32."""
+        if dtype == torch.float64:
+            return self.inv_sqrt_degrees
+        return self._inv_sqrt_degrees_single
 
     @property
     def num_nodes(self) -> int:

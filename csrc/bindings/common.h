@@ -79,7 +79,10 @@ inline void check_offsets(const int64_t* offsets, int64_t num_rows, int64_t end,
         offsets[0], " to ", offsets[num_rows], ")");
   int64_t signs = 0;  // without branches: this runs in every call
   for (int64_t row = 0; row < num_rows; ++row) signs |= offsets[row + 1] - offsets[row];
-  check(signs >= 0, name, " must not decrease");
+  for (int64_t row = 0; signs < 0 && row < num_rows; ++row) {
+    check(offsets[row] <= offsets[row + 1], name, " must not decrease (got ", offsets[row + 1],
+          " after ", offsets[row], ")");
+  }
 }
 
 // Calls work(part) for every part, on torch's threads. A thread takes the next part when it is done

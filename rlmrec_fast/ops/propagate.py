@@ -10,7 +10,6 @@ from torch import Tensor
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.ops._checks import (
     STORAGE_TYPES,
-    accumulation_type,
     check_ids,
     check_same,
     check_table,
@@ -74,7 +73,7 @@ def propagate(
         x,
         graph.offsets,
         graph.columns,
-        graph.inv_sqrt_degrees.to(accumulation_type(x.dtype)),
+        graph.scale(x.dtype),
         graph.partition,
         seed_tensor("propagate", seed),
         rows,

@@ -60,13 +60,13 @@ CHANGES: dict[str, list[tuple[int, str]]] = {
     "bpr": [
         *[(0, x) for x in ("good[:7]", "good[:, :4]", "good[0]", "good.half()", "good.double()")],
         *[(1, x) for x in ("good[:7]", "good[:, :4]", "good[0]", "good.half()", "good.double()")],
-        *[(i, x) for i in (2, 3, 4) for x in ("good[:-1]", "good + 1", "good - 1", "good.int()")],
+        *[(i, x) for i in (2, 3, 4) for x in ("good[:-1]", "good + 8", "good - 8", "good.int()")],
         *[(i, x) for i in (2, 3, 4) for x in ("good[:, None]", "good.double()")],
     ],
     "bpr_backward": [
         *[(i, x) for i in (0, 1) for x in ("good[:-1]", "good.double()", "good[0]")],
         *[(i, x) for i in (2, 3) for x in ("good[:7]", "good[:, :4]", "good.double()")],
-        *[(i, x) for i in (4, 5, 6) for x in ("good[:-1]", "good + 1", "good - 1", "good.int()")],
+        *[(i, x) for i in (4, 5, 6) for x in ("good[:-1]", "good + 8", "good - 8", "good.int()")],
     ],
     "sample_negatives": [
         *[(0, x) for x in ("good[:-1]", "good + 1", "good.flip(0)", "good[:0]", "good.int()")],

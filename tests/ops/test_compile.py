@@ -1,0 +1,131 @@
+"""Operators inside torch.compile and under autocast."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from graphs import make_graph, make_weighted_graph
+
+from rlmrec_fast import ops
+
+
+@pytest.fixture(autouse=True)
+def _fresh_compiler():
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def assert_compiles(function, *inputs, backend="aot_eager"):
+    """The whole function becomes one graph with the same results and gradients."""
+    leaves = [x for x in inputs if x.is_floating_point()]
+    results = []
+    for work in (function, torch.compile(function, fullgraph=True, backend=backend)):
+        out = work(*inputs)
+        upstream = torch.linspace(-1, 2, out.numel()).view(out.shape)
+        results.append([out, *torch.autograd.grad(out, leaves, upstream)])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("combine", ["sum", "concat"])
+def test_propagate_compiles(combine):
+    graph = make_graph("random")
+    x = torch.randn(graph.num_nodes, 7, requires_grad=True)
+    rows = torch.tensor([3, 1, 3])
+
+    def work(x, rows):
+        settings = {"combine": combine, "keep_rate": 0.7, "seed": 3}
+        return ops.propagate(x * 2, graph, 2, **settings, rows=rows).sin()
+
+    assert_compiles(work, x, rows)
+
+
+def test_spmm_compiles():
+    graph = make_weighted_graph()
+    x = torch.randn(graph.num_columns, 5, requires_grad=True)
+    values = torch.randn(len(graph.columns), requires_grad=True)
+    assert_compiles(lambda x, values: ops.spmm(x, graph, values).cos(), x, values)
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_a_training_step_compiles(backend):
+    graph = make_graph("random")
+    x = torch.randn(graph.num_nodes, 8, requires_grad=True)
+    users, items = graph.interactions()
+    negatives = ops.sample_negatives(graph, 5)
+
+    def work(x, users, items, negatives):
+        table = ops.propagate(x, graph, 2, keep_rate=0.8, seed=1)
+        first = graph.num_users
+        rec = ops.bpr_loss(table, None, users, items + first, negatives + first)
+        return rec + 1e-3 * ops.squared_norm(x)
+
+    assert_compiles(work, x, users, items, negatives, backend=backend)
+
+
+def test_ranking_compiles():
+    graph = make_graph("random")
+    users, items = torch.randn(40, 6), torch.randn(30, 6)
+
+    def work(users, items):
+        return ops.rank(users, items, 5, graph.user_items)[0]
+
+    compiled = torch.compile(work, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(users, items), work(users, items))
+
+
+def test_a_new_seed_in_a_tensor_needs_no_new_trace():
+    graph = make_graph("random")
+    x = torch.randn(graph.num_nodes, 4)
+    traces = []
+
+    def backend(module, inputs):
+        traces.append(module)
+        return module
+
+    @torch.compile(fullgraph=True, backend=backend)
+    def work(x, seed):
+        return ops.propagate(x, graph, 2, keep_rate=0.5, seed=seed)
+
+    for seed in (1, 2, 3):
+        found = work(x, torch.tensor([seed]))
+        assert torch.equal(found, ops.propagate(x, graph, 2, keep_rate=0.5, seed=seed))
+    assert len(traces) == 1
+
+
+def test_other_sizes_of_a_batch_need_at_most_one_more_trace():
+    table = torch.randn(50, 6)
+    traces = []
+
+    def backend(module, inputs):
+        traces.append(module)
+        return module
+
+    compiled = torch.compile(
+        lambda *ids: ops.bpr_loss(table, None, *ids), fullgraph=True, backend=backend
+    )
+    for size in (4, 9, 17, 33):
+        ids = torch.randint(50, (3, size))
+        torch.testing.assert_close(compiled(*ids), ops.bpr_loss(table, None, *ids))
+    assert len(traces) <= 2
+
+
+def test_losses_stay_in_float32_under_autocast():
+    graph = make_graph("random")
+    x = torch.randn(graph.num_nodes, 8, requires_grad=True)
+    weight = torch.randn(8, 8, requires_grad=True)
+    users, items = graph.interactions()
+    first = graph.num_users
+    with torch.autocast("cpu", torch.bfloat16):
+        projected = x @ weight
+        assert projected.dtype == torch.bfloat16
+        table = ops.propagate(projected, graph, 2)
+        loss = ops.bpr_loss(table, None, users, items + first, items.flip(0) + first)
+        norm = ops.squared_norm(x)
+    assert table.dtype == torch.bfloat16
+    assert loss.dtype == norm.dtype == torch.float32
+    (loss + norm).backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()
+    assert weight.grad.abs().sum() > 0
