@@ -29,7 +29,7 @@ class CMakeBuild(build_ext):
             import torch
         except ImportError as error:
             raise SystemExit(
-                "rlmrec_fast: building needs torch in this environment; install it, then build with\n"
+                "rlmrec_fast: building needs torch in this environment; install it, then build:\n"
                 "    pip install torch==2.13.0 && pip install --no-build-isolation ."
             ) from error
         target = Path(self.get_ext_fullpath(ext.name)).parent.resolve()

@@ -20,8 +20,10 @@ Tensor sample(const Tensor& offsets_, const Tensor& items_, const Tensor& seed_,
   const auto* offset = const_data<int64_t>(offsets);
   const auto* item = const_data<int32_t>(items);
   auto* out = mutable_data<int64_t>(negatives);
-  torch::stable::parallel_for(0, num_users, 256, [&](int64_t begin, int64_t end) {
-    const int64_t user = sample_negatives(offset, item, num_items, seed, begin, end, out);
+  constexpr int64_t kUsers = 512;
+  parallel_parts((num_users + kUsers - 1) / kUsers, [&](int64_t part) {
+    const int64_t end = std::min(num_users, (part + 1) * kUsers);
+    const int64_t user = sample_negatives(offset, item, num_items, seed, part * kUsers, end, out);
     if (user >= 0) full_user = user;
   });
   check(full_user < 0,

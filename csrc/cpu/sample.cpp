@@ -14,16 +14,15 @@ int64_t sample_negatives(const int64_t* offsets, const int32_t* items, int64_t n
     for (int64_t e = offsets[user]; e < offsets[user + 1]; ++e) {
       const uint64_t random = child_seed(seed, static_cast<uint64_t>(e));
       const auto rank = static_cast<int64_t>(bounded(random, static_cast<uint64_t>(missing)));
-      // row[k] - k items below row[k] are missing: the answer lies after the last k with row[k] - k
-      // <= rank.
-      int64_t low = 0, high = degree;
-      while (low < high) {
-        const int64_t middle = (low + high) / 2;
-        if (row[middle] - middle <= rank) {
-          low = middle + 1;
-        } else {
-          high = middle;
-        }
+      // row[k] - k items below row[k] are missing: the answer lies after the last k with
+      // row[k] - k <= rank. Halved without branches, which a random rank would mispredict.
+      int64_t low = 0;
+      for (int64_t left = degree; left > 0;) {
+        const int64_t half = left / 2;
+        const int64_t middle = low + half;
+        const bool after = row[middle] - middle <= rank;
+        low = after ? middle + 1 : low;
+        left = after ? left - half - 1 : half;
       }
       negatives[e] = rank + low;
     }
