@@ -41,9 +41,9 @@ inline void expect_near(double actual, double expected, double tolerance, const 
                         int line, const char* what) {
   // Written so that NaN fails.
   const bool holds = std::abs(actual - expected) <= tolerance;
-  expect(holds, file, line,
-         std::string(what) + " is " + std::to_string(actual) + ", not " + std::to_string(expected) +
-             " +- " + std::to_string(tolerance));
+  char numbers[120];
+  std::snprintf(numbers, sizeof numbers, " is %.9g, not %.9g +- %.3g", actual, expected, tolerance);
+  expect(holds, file, line, what + std::string(numbers));
 }
 
 inline bool selected(const Test& test, int argc, char** argv) {
