@@ -13,9 +13,11 @@ import torch
 
 from bench.data import Context
 from bench.environment import environment
+from bench.figure import draw
 from bench.floor import measure_peaks
 from bench.harness import FULL, QUICK, run
 from bench.report import (
+    ROOT,
     close_or_lost,
     family_table,
     read_records,
@@ -36,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 1
         print(*rewrite_tables(records), sep="\n")
+        draw(records, ROOT / "docs" / "speed.svg")
         return 0
     torch.set_num_threads(options.threads)
     context = Context("quick" if options.quick else "full", options.threads, options.compile)
@@ -93,7 +96,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--table",
         type=Path,
         metavar="FILE",
-        help="measure nothing; rewrite the tables of both READMEs from the records in FILE",
+        help="measure nothing; rewrite the READMEs' tables and picture from the records in FILE",
     )
     options = parser.parse_args(arguments)
     unknown = set(options.families) - set(FAMILIES)

@@ -79,9 +79,8 @@ def family_table(records: Iterable[Row]) -> str:
     return markdown(header, map(_cells, records))
 
 
-def summary(records: Sequence[Row]) -> str:
-    """One row for every case with a target: ours, the way it is usually done, the best other."""
-    rows = []
+def headline_cases(records: Sequence[Row]) -> Iterator[tuple[Row, Row, Row, str]]:
+    """Every case with a target: ours, the way it is usually done, the best other, a name."""
     for case in _by_case(records):
         ours = case[0]
         others = [record for record in case[1:] if record["ratio"] is not None]
@@ -91,7 +90,15 @@ def summary(records: Sequence[Row]) -> str:
         usual = max(asked, key=lambda record: float(record["ratio"]))
         best = min(others, key=lambda record: float(record["ratio"]))
         name = ours["case"] + (f", d {ours['setting']['d']}" if "d" in ours["setting"] else "")
-        rows.append((name, _ms(ours), _versus(usual), _versus(best)))
+        yield ours, usual, best, name
+
+
+def summary(records: Sequence[Row]) -> str:
+    """One row for every case with a target: ours, the way it is usually done, the best other."""
+    rows = [
+        (name, _ms(ours), _versus(usual), _versus(best))
+        for ours, usual, best, name in headline_cases(records)
+    ]
     header = ("what", ">rlmrec_fast, ms", ">usual way, ms", ">best alternative, ms")
     return f"{_origin(records)}\n\n{markdown(header, rows)}"
 
