@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from rlmrec_fast._version import __version__
+
 HERE = Path(__file__).parent
 OPERATORS = HERE / "librlmrec_fast.so"
 BUILD_INFO = HERE / "build_info.json"
@@ -38,12 +40,17 @@ def load() -> None:
     """Loads both libraries.
 
     Raises:
-        LibraryLoadError: one is missing or cannot be loaded.
+        LibraryLoadError: one is missing, of another version, or cannot be loaded.
+        ValueError: RLMREC_FAST_ISA is no instruction set of this machine.
     """
     if not OPERATORS.exists():
         raise LibraryLoadError(_explain(f"{OPERATORS.name} is missing"))
     if not _is_whole(OPERATORS):
         raise LibraryLoadError(_explain(f"{OPERATORS.name} cannot be loaded: it is cut off"))
+    built = (build_info() or {}).get("version", __version__)
+    if built != __version__:
+        problem = f"the libraries must be of version {__version__} (got {built})"
+        raise LibraryLoadError(_explain(problem))
     try:
         torch.ops.load_library(str(OPERATORS))
     except OSError as error:
@@ -52,6 +59,8 @@ def load() -> None:
         importlib.import_module("rlmrec_fast._native")
     except ImportError as error:
         raise LibraryLoadError(_explain(f"_native cannot be imported: {error}")) from error
+    # Reads RLMREC_FAST_ISA: inside a kernel's threads a wrong one would be told less plainly.
+    torch.ops.rlmrec_fast.active_isa(torch.empty(0))
 
 
 def _is_whole(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""Loading the native libraries: missing ones, damaged ones, unknown instruction sets."""
+"""Loading the native libraries: missing, damaged and stale ones, unknown instruction sets."""
 
 from __future__ import annotations
 
@@ -6,144 +6,193 @@ import json
 import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from helpers import PACKAGE, run_isolated
 
 import rlmrec_fast
 from rlmrec_fast.info import ISAS, active_isa
 
-PACKAGE = Path(rlmrec_fast.__file__).parent
-ROOT = PACKAGE.parent
+ROOT = Path(__file__).parents[1]
 HEAVY = ("scipy", "polars", "typer", "pydantic", "rich", "sklearn", "safetensors", "yaml")
+OPERATORS = "librlmrec_fast.so"
 
 
-def run(code: str, package: Path = PACKAGE, **environment: str) -> subprocess.CompletedProcess[str]:
-    # The package's folder comes first and an editable install's finder goes, so that nothing of
-    # the original is found when a part of a copy is missing.
-    prelude = (
-        f"import sys; sys.path.insert(0, {str(package.parent)!r})\n"
-        "sys.meta_path[:] = [f for f in sys.meta_path if '__editable__' not in repr(f)]\n"
-    )
-    return subprocess.run(
-        [sys.executable, "-c", prelude + code],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        cwd=package.parent,
-        timeout=120,
-    )
+def remove(*patterns: str) -> Callable[[Path], None]:
+    def damage(package: Path) -> None:
+        for pattern in patterns:
+            for path in package.glob(pattern):
+                path.unlink()
+
+    return damage
 
 
-@pytest.fixture
-def copy(tmp_path: Path) -> Path:
-    """A copy of the package that a test may damage."""
-    target = tmp_path / "rlmrec_fast"
-    shutil.copytree(PACKAGE, target, ignore=shutil.ignore_patterns("__pycache__"))
-    return target
+def cut(share: float, left_out: int = 0) -> Callable[[Path], None]:
+    def damage(package: Path) -> None:
+        whole = (package / OPERATORS).read_bytes()
+        (package / OPERATORS).write_bytes(whole[: int(share * len(whole)) - left_out])
+
+    return damage
 
 
-def load_error(package: Path) -> str:
-    done = run("import rlmrec_fast", package)
-    assert done.returncode == 1, "the import went well"
-    assert "LibraryLoadError" in done.stderr
-    return done.stderr
+def age(package: Path) -> None:
+    path = package / "build_info.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"version": "0.0.9"}))
 
 
-def test_an_undamaged_copy_loads(copy):
-    done = run("import rlmrec_fast; print(rlmrec_fast.__file__)", copy)
-    assert done.returncode == 0, done.stderr
-    assert str(copy) in done.stdout
+def garble(package: Path) -> None:
+    remove(OPERATORS)(package)
+    (package / "build_info.json").write_text("{")
 
 
-def test_missing_operators_are_explained_with_the_cure(copy):
-    (copy / "librlmrec_fast.so").unlink()
-    message = load_error(copy)
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "none": lambda package: None,
+    "no operators": remove(OPERATORS),
+    "empty operators": cut(0),
+    "first bytes": cut(0, left_out=-63),
+    "half of the operators": cut(0.5),
+    "all but one byte": cut(1, left_out=1),
+    "no native module": remove("_native*.so"),
+    "never built": remove("*.so", "build_info.json"),
+    "garbled report": garble,
+    "another version": age,
+}
+# An editable install would bring in modules that the copy lacks.
+LOAD = """
+import sys
+sys.meta_path = [f for f in sys.meta_path if "editable" not in getattr(f, "__module__", "")]
+sys.path.insert(0, case)
+import rlmrec_fast
+print(rlmrec_fast.__file__)
+"""
+
+
+@pytest.fixture(scope="module")
+def loads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str]]:
+    """Exit code and output of importing a copy of the package, for each damage."""
+    folders = []
+    for damage in DAMAGES.values():
+        folders.append(tmp_path_factory.mktemp("copy"))
+        package = folders[-1] / "rlmrec_fast"
+        shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+        damage(package)
+    return dict(zip(DAMAGES, run_isolated(LOAD, list(map(str, folders))), strict=True))
+
+
+def load_error(load: tuple[int, str]) -> str:
+    status, output = load
+    assert status == 1, (status, output)
+    assert "LibraryLoadError: rlmrec_fast: " in output
+    assert f"running torch {torch.__version__}" in output
+    assert "pip install --no-build-isolation" in output
+    return output
+
+
+def test_an_undamaged_copy_loads(loads):
+    status, output = loads["none"]
+    assert status == 0, output
+    assert "/copy" in output
+
+
+def test_missing_operators_are_explained_with_the_cure(loads):
+    message = load_error(loads["no operators"])
     assert "librlmrec_fast.so is missing" in message
     assert f"built: version {rlmrec_fast.__version__}" in message
-    assert f"running torch {torch.__version__}" in message
-    assert "pip install --no-build-isolation" in message
+    assert "found: _native" in message
 
 
-def test_truncated_operators_are_explained(copy):
-    library = copy / "librlmrec_fast.so"
-    whole = library.read_bytes()
-    for size in (0, 63, 1000, len(whole) // 2, len(whole) - 1):
-        library.write_bytes(whole[:size])
-        assert "librlmrec_fast.so cannot be loaded: it is cut off" in load_error(copy)
+@pytest.mark.parametrize(
+    "damage", ["empty operators", "first bytes", "half of the operators", "all but one byte"]
+)
+def test_truncated_operators_are_explained(damage, loads):
+    assert "librlmrec_fast.so cannot be loaded: it is cut off" in load_error(loads[damage])
 
 
-def test_a_missing_native_module_is_explained(copy):
-    for path in copy.glob("_native*.so"):
-        path.unlink()
-    message = load_error(copy)
+def test_a_missing_native_module_is_explained(loads):
+    message = load_error(loads["no native module"])
     assert "_native cannot be imported" in message
     assert "found: librlmrec_fast.so" in message
 
 
-def test_a_package_that_was_never_built_says_so(copy):
-    for path in [*copy.glob("*.so"), copy / "build_info.json"]:
-        path.unlink()
-    message = load_error(copy)
+def test_a_package_that_was_never_built_says_so(loads):
+    message = load_error(loads["never built"])
     assert "built: nothing" in message
     assert "found: no library" in message
 
 
-def test_a_damaged_build_report_does_not_hide_the_problem(copy):
-    (copy / "librlmrec_fast.so").unlink()
-    (copy / "build_info.json").write_text("{")
-    assert "built: nothing" in load_error(copy)
+def test_a_damaged_build_report_does_not_hide_the_problem(loads):
+    assert "built: nothing" in load_error(loads["garbled report"])
+
+
+def test_libraries_of_another_version_are_refused(loads):
+    message = load_error(loads["another version"])
+    assert f"the libraries must be of version {rlmrec_fast.__version__} (got 0.0.9)" in message
 
 
 def test_the_import_brings_in_torch_and_numpy_only():
-    found = f"print([name for name in {HEAVY} if name in sys.modules])"
-    before = run(f"import sys, torch, numpy; {found}").stdout
-    after = run(f"import sys, rlmrec_fast; {found}").stdout
-    assert after == before
-
-
-def test_an_unknown_instruction_set_is_refused_by_name():
-    done = run(
-        "import torch, rlmrec_fast; rlmrec_fast.ops.squared_norm(torch.ones(3))",
-        RLMREC_FAST_ISA="sse9",
-    )
-    assert done.returncode == 1
-    assert "RLMREC_FAST_ISA must be baseline, avx2 or avx512 (got sse9)" in done.stderr
+    code = f"""
+import numpy, sys
+before = set(sys.modules)
+import rlmrec_fast
+print(sorted(set({HEAVY}) & (set(sys.modules) - before)))
+"""
+    assert run_isolated(code, [None]) == [(0, "[]\n")]
 
 
 WORK = """
-import json, torch
+import json, os
+os.environ["RLMREC_FAST_ISA"] = case
 from rlmrec_fast import InteractionGraph, ops
 from rlmrec_fast.info import active_isa
 generator = torch.Generator().manual_seed(1)
 graph = InteractionGraph.from_pairs(
     torch.randint(300, (4000,), generator=generator),
     torch.randint(200, (4000,), generator=generator), 300, 200)
-x = torch.randn(500, 45, generator=generator)
+x = torch.randn(500, 45, generator=generator, requires_grad=True)
 table = ops.propagate(x, graph, 3, keep_rate=0.7, seed=5, noise=0.1)
-users, items = table.split([300, 200])
-best, _ = ops.rank(users.round(decimals=1), items.round(decimals=1), 10, graph.user_items)
-print(json.dumps([active_isa(), table.tolist(), best.tolist(), ops.squared_norm(x).item()]))
+users, items = graph.interactions()
+loss = ops.bpr_loss(table, None, users, items + 300, ops.sample_negatives(graph, 4) + 300)
+loss.backward()
+half = ops.propagate(x.detach().bfloat16(), graph, 2)
+whole_numbers = torch.randint(-3, 4, (500, 45), generator=generator).float()
+best, _ = ops.rank(*whole_numbers.split([300, 200]), 10, graph.user_items)
+norm = ops.squared_norm(x)
+results = [table, loss, x.grad, half, norm, best, ops.edge_mask(graph, 0.5, 3)]
+print(json.dumps([active_isa(), [result.tolist() for result in results]]))
 """
 
 
 def test_instruction_sets_agree_within_rounding():
-    best = ISAS.index(active_isa()) if "RLMREC_FAST_ISA" not in os.environ else 0
-    results = []
-    for isa in ISAS[: best + 1]:
-        done = run(WORK, RLMREC_FAST_ISA=isa)
-        assert done.returncode == 0, done.stderr
-        name, table, ranked, norm = json.loads(done.stdout)
+    best = active_isa() if "RLMREC_FAST_ISA" not in os.environ else "baseline"
+    isas = ISAS[: ISAS.index(best) + 1]
+    results = {}
+    for isa, (status, output) in zip(isas, run_isolated(WORK, isas), strict=True):
+        assert status == 0, output
+        name, values = json.loads(output)
         assert name == isa
-        results.append((torch.tensor(table), ranked, norm))
-    for table, ranked, norm in results[1:]:
-        torch.testing.assert_close(table, results[0][0], rtol=1e-5, atol=1e-6)
-        same = [a == b for a, b in zip(ranked, results[0][1], strict=True)]
-        # Rounded tables leave near ties only, whose order may differ.
-        assert sum(same) >= 0.95 * len(same)
-        assert norm == pytest.approx(results[0][2], rel=1e-6)
+        results[isa] = [torch.tensor(value) for value in values]
+    for isa in isas[1:]:
+        *rounded, best, mask = results[isa]
+        *expected, first_best, first_mask = results["baseline"]
+        for a, b in zip(rounded, expected, strict=True):
+            tolerance = 2.0**-7 if a is rounded[3] else 1e-5
+            torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance / 10)
+        assert torch.equal(best, first_best)
+        assert torch.equal(mask, first_mask)
+
+
+def test_an_unknown_instruction_set_is_refused_by_name():
+    code = """
+import os
+os.environ["RLMREC_FAST_ISA"] = case
+import rlmrec_fast
+"""
+    (status, output), lower_case_only = run_isolated(code, ["sse9", "AVX2"])
+    assert status == lower_case_only[0] == 1
+    assert "ValueError: RLMREC_FAST_ISA must be baseline, avx2 or avx512 (got sse9)" in output
 
 
 def test_kernels_of_an_instruction_set_share_no_symbol_with_the_others():

@@ -24,7 +24,10 @@ Tensor sample(const Tensor& offsets_, const Tensor& items_, const Tensor& seed_,
   parallel_parts((num_users + kUsers - 1) / kUsers, [&](int64_t part) {
     const int64_t end = std::min(num_users, (part + 1) * kUsers);
     const int64_t user = sample_negatives(offset, item, num_items, seed, part * kUsers, end, out);
-    if (user >= 0) full_user = user;
+    // The first such user, whichever thread finds one first.
+    for (int64_t seen = full_user; user >= 0 && (seen < 0 || user < seen);) {
+      if (full_user.compare_exchange_weak(seen, user)) break;
+    }
   });
   check(full_user < 0,
         "sample_negatives: graph must leave every user at least one item without interaction "

@@ -1,10 +1,12 @@
+// clang-format off
 // One propagation layer over a CSR matrix A and a row-major table x with d columns:
 //
-//   v[r] = row_scale[r] * sum_e weight_e * x[columns[e]]      over the entries e of row r
-//   v[r] += noise * sign(v[r]) * n / ||n||                    n uniform in [0, 1)^d, where noise >
-//   0 v[r] = factor * (v[r] + base[r])                          where base is given accumulator[r]
-//   = factor * (accumulator[r] + v[r])         where accumulator is given y[r] = v[r] where y is
-//   given
+//   v[r] = row_scale[r] * sum_e weight_e * x[columns[e]]   over the entries e of row r
+//   v[r] += noise * sign(v[r]) * n / ||n||                 n uniform in [0, 1)^d, where noise > 0
+//   v[r] = factor * (v[r] + base[r])                       where base is given
+//   accumulator[r] = factor * (accumulator[r] + v[r])      where accumulator is given
+//   y[r] = v[r]                                            where y is given
+// clang-format on
 //
 // weight_e is values[e] where values are given, else column_scale[columns[e]].
 //
