@@ -73,7 +73,7 @@ class Peaks:
         }
 
 
-def measure_peaks(seconds: float = 0.3) -> Peaks:
+def measure_peaks(seconds: float = 0.5) -> Peaks:
     """Probes the machine with torch's current number of threads.
 
     Bandwidth is that of a dot product of two arrays of half the level's size (DRAM: four times the

@@ -64,8 +64,8 @@ def full_report(records: Sequence[Row]) -> str:
     """Where the figures come from, a table per family, and what is lost or close."""
     parts = [_origin(records)]
     for family, rows in groupby(records, key=lambda record: str(record["family"])):
-        parts += [f"### {family}", family_table(list(rows))]
-        parts += list(_details(record for record in records if record["family"] == family))
+        found = list(rows)
+        parts += [f"### {family}", family_table(found), *_details(found)]
     parts += ["### Close or lost", close_or_lost(records)]
     return "\n\n".join(parts)
 
@@ -186,7 +186,7 @@ def _cells(record: Row) -> tuple[str, ...]:
     )
 
 
-def _details(records: Iterable[Row]) -> Iterator[str]:
+def _details(records: Sequence[Row]) -> Iterator[str]:
     for record in records:
         for name, value in record["details"].items():
             if isinstance(value, dict):
