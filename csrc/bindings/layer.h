@@ -2,11 +2,11 @@
 #pragma once
 
 #include <array>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "bindings/common.h"
+#include "common/scratch.h"
 #include "cpu/propagate.h"
 #include "cpu/scatter.h"
 #include "native/graph.h"
@@ -25,12 +25,11 @@ struct Matrix {
         partition(torch::stable::contiguous(partition_)),
         num_rows(offsets.numel() - 1),
         num_parts(0) {
-    check_offsets(const_data<int64_t>(offsets), num_rows, columns.numel(), "offsets");
     check(partition.dim() == 2 && partition.size(0) >= 1 && partition.size(1) == 2 &&
               partition.scalar_type() == ScalarType::Long,
           op, ": partition must be an int64 table of two columns");
     num_parts = partition.size(0) - 1;
-    check_partition(op);
+    check_partition(op, check_lengths());
   }
 
   template <class T>
@@ -45,8 +44,25 @@ struct Matrix {
   }
 
  private:
+  // Offsets go up from 0 to the number of columns; returns how many rows are long. One pass without
+  // branches, as this runs in every call.
+  int64_t check_lengths() const {
+    const int64_t* row_offsets = const_data<int64_t>(offsets);
+    int64_t signs = 0, long_rows = 0;
+    for (int64_t row = 0; row < num_rows; ++row) {
+      const int64_t length = row_offsets[row + 1] - row_offsets[row];
+      signs |= length;
+      long_rows += static_cast<int64_t>(static_cast<uint64_t>(2 * kChunk - length) >> 63);
+    }
+    if (signs < 0 || num_rows < 0 || row_offsets[0] != 0 ||
+        row_offsets[num_rows] != columns.numel()) {
+      check_offsets(row_offsets, num_rows, columns.numel(), "offsets");  // says what is wrong
+    }
+    return long_rows;
+  }
+
   // Boundaries cover the matrix in order; rows are whole, but for long ones, which are cut alone.
-  void check_partition(const char* op) const {
+  void check_partition(const char* op, int64_t long_rows) const {
     const int64_t* row_offsets = const_data<int64_t>(offsets);
     const int64_t* bounds = const_data<int64_t>(partition);
     const auto is_long = [&](int64_t row) {
@@ -54,7 +70,6 @@ struct Matrix {
     };
     bool good = bounds[0] == 0 && bounds[1] == 0 && bounds[2 * num_parts] == num_rows &&
                 bounds[2 * num_parts + 1] == columns.numel();
-    int64_t long_rows = 0;
     for (int64_t part = 0; good && part < num_parts; ++part) {
       const int64_t row = bounds[2 * part], next = bounds[2 * part + 2];
       const int64_t position = bounds[2 * part + 1], next_position = bounds[2 * part + 3];
@@ -65,12 +80,7 @@ struct Matrix {
       good = chunk ? ends_inside ? next_position < row_offsets[row + 1]
                                  : next == row + 1 && next_position == row_offsets[next]
                    : next_position == row_offsets[next];
-      long_rows += chunk && !ends_inside;
-    }
-    for (int64_t row = 0; good && row < num_rows; ++row) {
-      // The sign bit of 2 * kChunk - length, without a branch.
-      const int64_t spare = 2 * kChunk - (row_offsets[row + 1] - row_offsets[row]);
-      long_rows -= static_cast<int64_t>(static_cast<uint64_t>(spare) >> 63);
+      long_rows -= chunk && !ends_inside;
     }
     check(good && long_rows == 0, op, ": partition must be the one that belongs to offsets");
   }
@@ -92,9 +102,9 @@ inline std::vector<std::array<int64_t, 2>> long_rows(const int64_t* partition, i
 template <class T>
 void run_layer(PropagateArgs<T> args) {
   const auto rows = long_rows(args.partition, args.num_parts);
-  std::unique_ptr<Accumulate<T>[]> carry;
+  Scratch<Accumulate<T>> carry;
   if (!rows.empty()) {
-    carry.reset(new Accumulate<T>[static_cast<size_t>(args.num_parts * args.d)]);
+    carry = Scratch<Accumulate<T>>(args.num_parts * args.d);
     args.carry = carry.get();
   }
   parallel_parts(args.num_parts,

@@ -2,6 +2,7 @@
 
 #include "bindings/layer.h"
 #include "common/random.h"
+#include "common/scratch.h"
 
 namespace rlmrec_fast {
 namespace {
@@ -20,15 +21,15 @@ struct Graph : Matrix {
 
 // The columns that dropout keeps, for all layers of one pass.
 struct Dropout {
-  std::unique_ptr<int32_t[]> columns, row_kept, part_kept;
-  std::unique_ptr<int64_t[]> row_begin;
+  Scratch<int32_t> columns;
+  Scratch<int64_t> row_begin, row_end, part_end;
 
   Dropout(const Graph& graph, uint64_t seed, double keep_rate, bool transpose) {
     if (keep_rate >= 1) return;
-    columns.reset(new int32_t[static_cast<size_t>(graph.columns.numel())]);
-    row_begin.reset(new int64_t[static_cast<size_t>(graph.num_rows)]);
-    row_kept.reset(new int32_t[static_cast<size_t>(graph.num_rows)]);
-    part_kept.reset(new int32_t[static_cast<size_t>(graph.num_parts)]);
+    columns = Scratch<int32_t>(graph.columns.numel());
+    row_begin = Scratch<int64_t>(graph.num_rows);
+    row_end = Scratch<int64_t>(graph.num_rows);
+    part_end = Scratch<int64_t>(graph.num_parts);
     DropoutArgs args{const_data<int64_t>(graph.offsets),
                      const_data<int32_t>(graph.columns),
                      const_data<int64_t>(graph.partition),
@@ -39,8 +40,8 @@ struct Dropout {
                      transpose,
                      columns.get(),
                      row_begin.get(),
-                     row_kept.get(),
-                     part_kept.get()};
+                     row_end.get(),
+                     part_end.get()};
     parallel_parts(graph.num_parts,
                    [&](int64_t part) { RLMREC_FAST_CALL(drop_edges, args, part, part + 1); });
   }
@@ -52,7 +53,7 @@ struct Table {
   int64_t stride = 0;
 };
 
-// Runs layers of one operator call; `make(...)` fills what differs between them.
+// Runs layers of one operator call; layer_args fills what differs between them.
 template <class T>
 struct Layers {
   PropagateArgs<T> args;
@@ -62,23 +63,30 @@ struct Layers {
   double noise = 0;
   uint64_t seed;
   // Two tables that take turns as input and output of inner layers.
-  std::unique_ptr<T[]> buffers[2];
+  Scratch<T> buffers[2];
 
   Layers(const Graph& graph, uint64_t seed_, double keep_rate, bool transpose, int64_t d)
       : dropout(graph, seed_, keep_rate, transpose), seed(seed_) {
     args = graph.args<T>();
     if (dropout.columns) args.columns = dropout.columns.get();
     args.row_begin = dropout.row_begin.get();
-    args.row_kept = dropout.row_kept.get();
-    args.part_kept = dropout.part_kept.get();
+    args.row_end = dropout.row_end.get();
+    args.part_end = dropout.part_end.get();
     args.column_scale = args.row_scale = const_data<Accumulate<T>>(graph.scale);
     args.d = d;
   }
 
   T* buffer(int64_t layer) {
     auto& table = buffers[layer % 2];
-    if (!table) table.reset(new T[static_cast<size_t>(args.num_rows * args.d)]);
+    if (!table) table = Scratch<T>(args.num_rows * args.d);
     return table.get();
+  }
+
+  // Where a layer goes whose number counts down to 0, the last one: that goes to y, a contiguous
+  // table, which takes the turns of one buffer where it has room for all rows.
+  T* output(int64_t layers_left, T* y) {
+    if (layers_left == 0 || (rows == nullptr && layers_left % 2 == 0)) return y;
+    return buffer(layers_left);
   }
 
   PropagateArgs<T> layer_args(int64_t layer, Table<T> x, T* y, int64_t y_stride) const {
@@ -121,7 +129,7 @@ void run_linear(Layers<T>& layers, Table<T> x, bool add_base, Accumulate<T> fact
   Table<T> current = x;
   for (int64_t layer = 1; layer <= num_layers; ++layer) {
     const bool last = layer == num_layers;
-    T* out = last ? y : layers.buffer(layer);
+    T* out = layers.output(num_layers - layer, y);
     PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
     if (add_base) {
       args.base = x.data;
@@ -141,19 +149,19 @@ void run_linear(Layers<T>& layers, Table<T> x, bool add_base, Accumulate<T> fact
 template <class T>
 void run_noisy_sum(Layers<T>& layers, Table<T> x, Accumulate<T> factor, int64_t num_layers, T* y) {
   const int64_t d = layers.args.d;
-  std::vector<T> sum(static_cast<size_t>(layers.args.num_rows * d));
-  copy_rows<T>(x, nullptr, layers.args.num_rows, d, sum.data(), d);
+  const Scratch<T> sum(layers.args.num_rows * d);
+  copy_rows<T>(x, nullptr, layers.args.num_rows, d, sum.get(), d);
   Table<T> current = x;
   for (int64_t layer = 1; layer < num_layers; ++layer) {
-    T* out = layers.buffer(layer);
+    T* out = layers.output(num_layers - layer, y);
     PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
-    args.accumulator = sum.data();
+    args.accumulator = sum.get();
     args.accumulator_stride = d;
     run_layer(args);
     current = {out, d};
   }
   PropagateArgs<T> args = layers.layer_args(num_layers, current, y, d);
-  args.base = sum.data();
+  args.base = sum.get();
   args.base_stride = d;
   args.factor = factor;
   layers.run_last(args);
@@ -190,7 +198,7 @@ void run_concat_backward(Layers<T>& layers, Table<T> grad, int64_t num_layers, T
   const int64_t d = layers.args.d;
   Table<T> current = {grad.data + num_layers * d, grad.stride};
   for (int64_t layer = num_layers - 1; layer >= 0; --layer) {
-    T* out = layer == 0 ? y : layers.buffer(layer);
+    T* out = layers.output(layer, y);
     PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
     args.base = grad.data + layer * d;
     args.base_stride = grad.stride;

@@ -10,9 +10,9 @@
 //
 // weight_e is values[e] where values are given, else column_scale[columns[e]].
 //
-// Work is divided by the graph's partition (see graph.py), never by threads, and the entries of a
-// row are added in order within chunks and the chunks in order, so results do not depend on the
-// number of threads. Empty rows give zero sums. y must not overlap x; it may be base, if every row
+// Work is divided by the graph's partition (see graph.py), never by threads. The entries of a row are
+// added in order; those of a long row in order within its chunks, and the chunks in order. So
+// results do not depend on the number of threads. Empty rows give zero sums. y must not overlap x; it may be base, if every row
 // is finished at its own place.
 #pragma once
 
@@ -29,9 +29,9 @@ constexpr int64_t kChunk = 4096;
 
 template <class T>
 struct PropagateArgs {
-  // Matrix. Dropout moves the kept columns of each span to its front: then row_kept[r] (or
-  // part_kept[p] for parts that are chunks of a long row) says how many are kept; otherwise both
-  // are null.
+  // Matrix. Dropout moves the kept columns of each part to its front: then row r has the entries
+  // row_begin[r] .. row_end[r], and a part p that is a chunk of a long row ends at part_end[p];
+  // otherwise all three are null.
   const int64_t* offsets = nullptr;
   const int32_t* columns = nullptr;
   const int64_t* partition = nullptr;
@@ -39,8 +39,8 @@ struct PropagateArgs {
   int64_t num_parts = 0;
   int64_t chunk = kChunk;
   const int64_t* row_begin = nullptr;
-  const int32_t* row_kept = nullptr;
-  const int32_t* part_kept = nullptr;
+  const int64_t* row_end = nullptr;
+  const int64_t* part_end = nullptr;
   const Accumulate<T>* values = nullptr;
   const Accumulate<T>* column_scale = nullptr;
   const Accumulate<T>* row_scale = nullptr;
@@ -73,8 +73,8 @@ struct DropoutArgs {
   // Out: the kept columns of each part, moved together from the part's first position on.
   int32_t* kept_columns;
   int64_t* row_begin;
-  int32_t* row_kept;
-  int32_t* part_kept;
+  int64_t* row_end;
+  int64_t* part_end;
 };
 
 RLMREC_FAST_PER_ISA(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops._autograd import differentiable
 from rlmrec_fast.ops._checks import (
     STORAGE_TYPES,
     check_ids,
@@ -69,7 +70,7 @@ def propagate(
     check_same("propagate", ("x", x), ("graph", graph.offsets))
     if rows is not None:
         rows = check_ids("propagate", "rows", rows)
-    table: Tensor = torch.ops.rlmrec_fast.propagate(
+    table: Tensor = _propagate(
         x,
         graph.offsets,
         graph.columns,
@@ -186,7 +187,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grad_x = torch.ops.rlmrec_fast.propagate_backward(grad, *ctx.saved_tensors, *ctx.settings)
+    grad_x = _propagate_backward(grad, *ctx.saved_tensors, *ctx.settings)
     return (grad_x, *[None] * 11)
 
 
@@ -197,11 +198,11 @@ def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grad_grad = torch.ops.rlmrec_fast.propagate(grad, *ctx.saved_tensors, *ctx.settings)
+    grad_grad = _propagate(grad, *ctx.saved_tensors, *ctx.settings)
     return (grad_grad, *[None] * 10)
 
 
-torch.library.register_autograd("rlmrec_fast::propagate", _backward, setup_context=_setup)
-torch.library.register_autograd(
-    "rlmrec_fast::propagate_backward", _double_backward, setup_context=_setup_backward
+_propagate = differentiable("rlmrec_fast::propagate", _backward, _setup)
+_propagate_backward = differentiable(
+    "rlmrec_fast::propagate_backward", _double_backward, _setup_backward
 )

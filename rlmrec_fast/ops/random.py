@@ -83,4 +83,4 @@ def check_seed(op: str, seed: Seed) -> None:
 def seed_tensor(op: str, seed: Seed) -> Tensor:
     """The seed as operators take it: an int64 tensor of one element, on the CPU."""
     check_seed(op, seed)
-    return seed if isinstance(seed, Tensor) else torch.tensor([seed], dtype=torch.int64)
+    return seed if isinstance(seed, Tensor) else torch.full((1,), seed, dtype=torch.int64)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rlmrec_fast.ops._autograd import differentiable
 from rlmrec_fast.ops._checks import FLOAT_TYPES
 
 
@@ -25,13 +26,13 @@ def squared_norm(x: Tensor) -> Tensor:
     if not isinstance(x, Tensor) or x.dtype not in FLOAT_TYPES:
         got = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise TypeError(f"squared_norm: x must be a tensor of type float32 or float64 (got {got})")
-    total: Tensor = torch.ops.rlmrec_fast.stable_sum(x, True)
+    total: Tensor = _stable_sum(x, True)
     return total
 
 
 def stable_sum(x: Tensor) -> Tensor:
     """The sum of all elements of a float32 or float64 tensor, as a scalar."""
-    total: Tensor = torch.ops.rlmrec_fast.stable_sum(x, False)
+    total: Tensor = _stable_sum(x, False)
     return total
 
 
@@ -53,4 +54,4 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
     return grad.expand(ctx.shape), None
 
 
-torch.library.register_autograd("rlmrec_fast::stable_sum", _backward, setup_context=_setup)
+_stable_sum = differentiable("rlmrec_fast::stable_sum", _backward, _setup)

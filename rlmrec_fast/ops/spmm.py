@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from rlmrec_fast.graph import WeightedGraph
+from rlmrec_fast.ops._autograd import differentiable
 from rlmrec_fast.ops._checks import (
     STORAGE_TYPES,
     accumulation_type,
@@ -49,7 +50,7 @@ def spmm(x: Tensor, graph: WeightedGraph, values: Tensor | None = None) -> Tenso
             f"spmm: values must have {graph.columns.shape[0]} elements (got {tuple(values.shape)})"
         )
     check_same("spmm", ("x", x), ("graph", graph.offsets), ("values", values))
-    table: Tensor = torch.ops.rlmrec_fast.spmm(
+    table: Tensor = _spmm(
         x,
         values,
         graph.offsets,
@@ -89,7 +90,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         # The transpose of the transpose is the matrix itself; its positions are the inverse.
         inverse = torch.empty_like(t_positions)
         inverse[t_positions] = torch.arange(len(t_positions), device=inverse.device)
-        grad_x = torch.ops.rlmrec_fast.spmm(
+        grad_x = _spmm(
             grad,
             values[t_positions],
             t_offsets,
@@ -101,13 +102,13 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             partition,
         )
     if x is not None:
-        grad_values = torch.ops.rlmrec_fast.spmm_backward_values(
+        grad_values = _spmm_backward_values(
             grad, x, offsets, columns, partition
         )
     return (grad_x, grad_values, *[None] * 7)
 
 
-torch.library.register_autograd("rlmrec_fast::spmm", _backward, setup_context=_setup)
-torch.library.register_autograd(
+_spmm = differentiable("rlmrec_fast::spmm", _backward, _setup)
+_spmm_backward_values = differentiable(
     "rlmrec_fast::spmm_backward_values", refuse_second_derivative("spmm")
 )

@@ -1,0 +1,87 @@
+#include "common/scratch.h"
+
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace rlmrec_fast {
+namespace {
+
+constexpr size_t kLine = 64;
+constexpr size_t kHugePage = size_t{2} << 20;
+
+struct Pool {
+  std::mutex mutex;
+  std::vector<ScratchBlock> idle;  // the longest idle first
+  size_t bytes = 0;
+
+  void remove(size_t index) {
+    bytes -= idle[index].capacity;
+    idle.erase(idle.begin() + static_cast<std::ptrdiff_t>(index));
+  }
+};
+
+// Never destroyed: threads may still run when static objects are.
+Pool& pool() {
+  static Pool& instance = *new Pool;
+  return instance;
+}
+
+ScratchBlock allocate(size_t bytes) {
+  const size_t alignment = bytes >= kHugePage ? kHugePage : kLine;
+  const size_t capacity = (bytes + alignment - 1) / alignment * alignment;
+  void* data = std::aligned_alloc(alignment, capacity);
+  if (data == nullptr) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+  if (alignment == kHugePage) madvise(data, capacity, MADV_HUGEPAGE);  // only a hint
+#endif
+  return {data, capacity};
+}
+
+}  // namespace
+
+ScratchBlock acquire_scratch(size_t bytes) {
+  if (bytes > static_cast<size_t>(PTRDIFF_MAX)) throw std::bad_alloc();
+  if (bytes == 0) bytes = 1;
+  {
+    Pool& blocks = pool();
+    const std::scoped_lock lock(blocks.mutex);
+    for (size_t i = blocks.idle.size(); i-- > 0;) {
+      const ScratchBlock block = blocks.idle[i];
+      // A much larger block is left to those who need it.
+      if (block.capacity < bytes || block.capacity > 2 * bytes + kHugePage) continue;
+      blocks.remove(i);
+      return block;
+    }
+  }
+  return allocate(bytes);
+}
+
+void release_scratch(ScratchBlock block) {
+  std::vector<void*> unwanted;
+  {
+    Pool& blocks = pool();
+    const std::scoped_lock lock(blocks.mutex);
+    if (block.capacity > kScratchKept) {
+      unwanted.push_back(block.data);
+    } else {
+      blocks.idle.push_back(block);
+      blocks.bytes += block.capacity;
+    }
+    while (blocks.bytes > kScratchKept) {
+      unwanted.push_back(blocks.idle.front().data);
+      blocks.remove(0);
+    }
+  }
+  for (void* data : unwanted) std::free(data);
+}
+
+size_t idle_scratch_bytes() {
+  const std::scoped_lock lock(pool().mutex);
+  return pool().bytes;
+}
+
+}  // namespace rlmrec_fast

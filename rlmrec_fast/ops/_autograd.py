@@ -1,0 +1,48 @@
+"""Derivatives of operators: registered with torch, and a shorter way to them in eager mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.autograd import Function
+
+Formula = Callable[..., Any]
+
+
+def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+    pass
+
+
+def differentiable(name: str, backward: Formula, setup: Formula = _save_nothing) -> Formula:
+    """Registers an operator's derivative; returns the function to call the operator by.
+
+    A registered operator is differentiated wherever it is called. But the kernel that torch makes
+    of Python formulas costs some 60 us a call, three times the way through an `autograd.Function`
+    and a fifth of a layer of propagation on Amazon's graph. So calls outside of compilation and of
+    `torch.func` take that way, with the same formulas, and calls without gradients neither.
+
+    Args:
+        name: the operator, ``rlmrec_fast::...``.
+        backward: ``backward(ctx, *grads)``, the gradients of all inputs.
+        setup: ``setup(ctx, inputs, output)``, which saves what backward needs.
+    """
+    torch.library.register_autograd(name, backward, setup_context=setup)
+    op = getattr(torch.ops.rlmrec_fast, name.removeprefix("rlmrec_fast::")).default
+
+    def forward(*args: Any) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return op(*args)
+
+    body = {"forward": forward, "setup_context": setup, "backward": backward}
+    function = type(name, (Function,), {key: staticmethod(value) for key, value in body.items()})
+
+    def call(*args: Any) -> Any:
+        if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack():
+            return op(*args)
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+            return function.apply(*args)
+        return forward(*args)
+
+    return call
