@@ -24,6 +24,7 @@ from bench.report import (
     rewrite_tables,
     write_records,
 )
+from rlmrec_fast.memory import keep_freed_memory
 
 FAMILIES = ("propagate", "bpr", "sample", "rank", "graph", "epoch", "isa")
 
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         draw(records, ROOT / "docs" / "speed.svg")
         return 0
     torch.set_num_threads(options.threads)
+    keep_freed_memory()
     context = Context("quick" if options.quick else "full", options.threads, options.compile)
     measure(options.families or FAMILIES, context, options.only, options.out)
     return 0

@@ -2,8 +2,8 @@
 
 The kernel's high-water mark of resident memory (VmHWM) is reset through /proc/self/clear_refs, and
 read again after the call. So what native libraries allocate for themselves counts; torch's profiler
-and tracemalloc would miss it, and a fresh process per provider would count its imports. Pages that
-the C library keeps from earlier calls would hide allocations, so they are given back first. What
+and tracemalloc would miss it, and a fresh process per provider would count its imports. Memory that
+the C library or ours keeps from earlier calls would hide allocations, so it is given back first. What
 stays is the kernel's batching of its page counters: about 0.25 MB.
 """
 
@@ -13,6 +13,8 @@ import ctypes
 import gc
 from collections.abc import Callable
 from pathlib import Path
+
+from rlmrec_fast.memory import release_scratch
 
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -38,6 +40,7 @@ def peak_extra_bytes(call: Callable[[], object]) -> int | None:
 
 
 def _give_back_free_pages() -> None:
+    release_scratch()
     ctypes.CDLL(None).malloc_trim(0)
 
 

@@ -59,6 +59,8 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
   // Sum, or sum of squares, in an order that depends on the size alone.
   m.def("stable_sum(Tensor x, bool square) -> Tensor");
 
-  // The instruction set in use. Takes a tensor only to have something to dispatch on.
+  // The instruction set in use; bytes of idle working memory given back. They take a tensor only to
+  // have something to dispatch on.
   m.def("active_isa(Tensor any) -> int");
+  m.def("release_scratch(Tensor any) -> int");
 }

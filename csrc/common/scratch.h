@@ -23,8 +23,8 @@ struct ScratchBlock {
 ScratchBlock acquire_scratch(size_t bytes);
 void release_scratch(ScratchBlock block);
 
-// Bytes that no one uses at the moment.
-size_t idle_scratch_bytes();
+// Frees what no one uses at the moment; returns its bytes.
+size_t release_idle_scratch();
 
 // `count` elements, uninitialised; none at first.
 template <class T>

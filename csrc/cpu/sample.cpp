@@ -15,15 +15,15 @@ int64_t sample_negatives(const int64_t* offsets, const int32_t* items, int64_t n
       const uint64_t random = child_seed(seed, static_cast<uint64_t>(e));
       const auto rank = static_cast<int64_t>(bounded(random, static_cast<uint64_t>(missing)));
       // row[k] - k items below row[k] are missing: the answer lies after the last k with
-      // row[k] - k <= rank. Halved without branches, which a random rank would mispredict.
-      int64_t low = 0;
-      for (int64_t left = degree; left > 0;) {
-        const int64_t half = left / 2;
-        const int64_t middle = low + half;
-        const bool after = row[middle] - middle <= rank;
-        low = after ? middle + 1 : low;
-        left = after ? left - half - 1 : half;
+      // row[k] - k <= rank. Every interaction of a user takes the same steps and no branch depends
+      // on its rank, so that the searches overlap.
+      int64_t low = 0, left = degree;
+      while (left > 1) {
+        const int64_t half = left / 2, middle = low + half;
+        low = row[middle - 1] - (middle - 1) <= rank ? middle : low;
+        left -= half;
       }
+      low += row[low] - low <= rank;
       negatives[e] = rank + low;
     }
   }

@@ -79,9 +79,19 @@ void release_scratch(ScratchBlock block) {
   for (void* data : unwanted) std::free(data);
 }
 
-size_t idle_scratch_bytes() {
-  const std::scoped_lock lock(pool().mutex);
-  return pool().bytes;
+size_t release_idle_scratch() {
+  std::vector<ScratchBlock> idle;
+  {
+    const std::scoped_lock lock(pool().mutex);
+    idle.swap(pool().idle);
+    pool().bytes = 0;
+  }
+  size_t bytes = 0;
+  for (const ScratchBlock& block : idle) {
+    bytes += block.capacity;
+    std::free(block.data);
+  }
+  return bytes;
 }
 
 }  // namespace rlmrec_fast

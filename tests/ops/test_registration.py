@@ -9,8 +9,8 @@ from raw_calls import raw_calls
 
 LIBRARY = Path(__file__).parents[2] / "csrc" / "library.cpp"
 NAMESPACE = "rlmrec_fast::"
-# Answers a question about the machine: there is nothing to trace, differentiate or fake.
-WITHOUT_DATA = {"active_isa"}
+# About the process, not about data: there is nothing to trace, differentiate or fake.
+WITHOUT_DATA = {"active_isa", "release_scratch"}
 
 
 def registered() -> set[str]:
