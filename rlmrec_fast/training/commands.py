@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rlmrec_fast.backbones import BACKBONES
+from rlmrec_fast.memory import keep_freed_memory
 from rlmrec_fast.training.evaluation import CUTOFFS
 from rlmrec_fast.training.inference import TrainedRun
 from rlmrec_fast.training.model import ALIGNMENTS, create_model, parse_device, require_available
