@@ -174,3 +174,81 @@ def ranking_metrics(
 def squared_norm(x: Tensor) -> Tensor:
     """See `rlmrec_fast.ops.squared_norm`."""
     return x.pow(2).sum()
+
+
+def info_nce(
+    query: Tensor,
+    positive: Tensor,
+    candidates: Tensor,
+    temperature: float,
+    *,
+    query_weight: Tensor | None = None,
+    candidate_weight: Tensor | None = None,
+    reduction: str = "sum",
+    eps: float = 1e-8,
+) -> Tensor:
+    """See `rlmrec_fast.ops.info_nce`."""
+    query, positive, candidates = (
+        x / (eps + x.square().sum(1, keepdim=True)).sqrt() for x in (query, positive, candidates)
+    )
+    logits = query @ candidates.T / temperature
+    own = (query * positive).sum(1) / temperature
+    losses = _weighted_logsumexp(logits, candidate_weight) - own
+    return _reduce(losses, query_weight, reduction)
+
+
+def info_nce_by_id(
+    query_table: Tensor,
+    candidate_table: Tensor,
+    ids: Tensor,
+    temperature: float,
+    candidates: str = "all",
+    *,
+    reduction: str = "sum",
+    eps: float = 1e-8,
+) -> Tensor:
+    """See `rlmrec_fast.ops.info_nce_by_id`."""
+    positive = candidate_table[ids]
+    others = candidate_table if candidates == "all" else positive
+    return info_nce(
+        query_table[ids], positive, others, temperature, reduction=reduction, eps=eps
+    )
+
+
+def symmetric_info_nce(
+    x: Tensor, y: Tensor, temperature: float, *, reduction: str = "mean", eps: float = 1e-8
+) -> Tensor:
+    """See `rlmrec_fast.ops.symmetric_info_nce`."""
+    forth, back = (
+        info_nce(a, b, b, temperature, reduction=reduction, eps=eps) for a, b in ((x, y), (y, x))
+    )
+    return (forth + back) / 2
+
+
+def lse_matmul(
+    query: Tensor, candidates: Tensor, weights: Tensor | None = None, reduction: str = "mean"
+) -> Tensor:
+    """See `rlmrec_fast.ops.lse_matmul`."""
+    return _reduce(_weighted_logsumexp(query @ candidates.T, weights), None, reduction)
+
+
+def reconstruction_loss(
+    x: Tensor, y: Tensor, temperature: float, reduction: str = "mean", delta: float = 1e-8
+) -> Tensor:
+    """See `rlmrec_fast.ops.reconstruction_loss`."""
+    x, y = F.normalize(x), F.normalize(y)
+    own = (x * y).sum(1).div(temperature).exp()
+    everything = (x @ y.T).div(temperature).exp().sum(1)
+    return _reduce(-torch.log(own / (everything + delta) + delta), None, reduction)
+
+
+def _weighted_logsumexp(logits: Tensor, weights: Tensor | None) -> Tensor:
+    return (logits if weights is None else logits + weights.log()).logsumexp(1)
+
+
+def _reduce(losses: Tensor, weights: Tensor | None, reduction: str) -> Tensor:
+    """The weighted losses, their sum, or that over their number."""
+    losses = losses if weights is None else losses * weights
+    if reduction == "none":
+        return losses
+    return losses.sum() if reduction == "sum" else losses.sum() / len(losses)
