@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Loss = tuple[Tensor, dict[str, Tensor]]
+"""A loss, and its terms, already weighted."""
+
 
 def normalized_adjacency(train: Any, dtype: torch.dtype = torch.float32) -> Tensor:
     """D^-1/2 A D^-1/2 of the bipartite graph, rows of degree 0 left empty.
@@ -101,24 +104,44 @@ class LightGCN(nn.Module):
         self.user_embedding = nn.Parameter(initialize(torch.empty(num_users, dim, dtype=dtype)))
         self.item_embedding = nn.Parameter(initialize(torch.empty(num_items, dim, dtype=dtype)))
 
-    def forward(self, keep_rate: float, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The final tables, users [U, d] and items [I, d]."""
-        ego = torch.cat([self.user_embedding, self.item_embedding])
+    def ego(self) -> Tensor:
+        """E_0, users first."""
+        return torch.cat([self.user_embedding, self.item_embedding])
+
+    def forward(
+        self, keep_rate: float, mask: Tensor | None = None, ego: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The final tables, users [U, d] and items [I, d].
+
+        Args:
+            keep_rate: share of directed edges that are kept.
+            mask: bool [nnz], the edges to keep, instead of drawing them.
+            ego: what to propagate instead of `ego()`.
+        """
         adjacency = drop_edges(self.adjacency, keep_rate, mask)
+        ego = self.ego() if ego is None else ego
         users, items = propagate(adjacency, ego, self.num_layers).split(self.sizes)
         return users, items
 
     def loss(
         self, users: Tensor, positives: Tensor, negatives: Tensor, mask: Tensor | None = None
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    ) -> Loss:
         """The loss of a batch, and its two terms, already weighted."""
         user_table, item_table = self(self.keep_rate, mask)
-        anchors = user_table[users]
-        positive_scores = (anchors * item_table[positives]).sum(dim=-1)
-        negative_scores = (anchors * item_table[negatives]).sum(dim=-1)
-        rec_loss = F.softplus(negative_scores - positive_scores).sum() / len(users)
+        return self.total(user_table[users], item_table[positives], item_table[negatives])
+
+    def total(
+        self, anchors: Tensor, positives: Tensor, negatives: Tensor, **others: Tensor
+    ) -> Loss:
+        """BPR of a batch's embeddings, plus L2 of all parameters, plus other terms."""
+        positive_scores = (anchors * positives).sum(dim=-1)
+        negative_scores = (anchors * negatives).sum(dim=-1)
+        rec_loss = F.softplus(negative_scores - positive_scores).sum() / len(anchors)
         reg_loss = torch.zeros((), dtype=rec_loss.dtype)
         for parameter in self.parameters():
             reg_loss = reg_loss + parameter.norm(2).square()
-        reg_loss = self.reg_weight * reg_loss
-        return rec_loss + reg_loss, {"rec_loss": rec_loss, "reg_loss": reg_loss}
+        terms = {"rec_loss": rec_loss, "reg_loss": self.reg_weight * reg_loss, **others}
+        loss = rec_loss
+        for term in list(terms.values())[1:]:
+            loss = loss + term
+        return loss, terms

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from bench.reference.model import LightGCN
@@ -66,19 +68,26 @@ def train_epoch(
     """Draws negatives and walks all triplets once.
 
     Returns:
-        The mean of every loss term, read in every step as the public code does.
+        The mean of every loss term.
     """
     triplets = loader.dataset
     assert isinstance(triplets, Triplets)
     triplets.draw_negatives()
     model.train()
-    means = {"rec_loss": 0.0, "reg_loss": 0.0}
+    means: dict[str, float] = {}
     for batch in loader:
-        optimizer.zero_grad()
-        users, positives, negatives = (column.long() for column in batch)
-        loss, terms = model.loss(users, positives, negatives)
-        loss.backward()
-        optimizer.step()
-        for name, term in terms.items():
-            means[name] += term.item() / len(loader)
+        for name, value in train_step(model, optimizer, batch).items():
+            means[name] = means.get(name, 0.0) + value / len(loader)
     return means
+
+
+def train_step(
+    model: LightGCN, optimizer: torch.optim.Optimizer, batch: Sequence[Tensor]
+) -> dict[str, float]:
+    """One step; reads every loss term, as the public code does."""
+    optimizer.zero_grad()
+    users, positives, negatives = (column.long() for column in batch)
+    loss, terms = model.loss(users, positives, negatives)
+    loss.backward()
+    optimizer.step()
+    return {name: term.item() for name, term in terms.items()}
