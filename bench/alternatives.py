@@ -10,6 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from bench.harness import Call, UnavailableError
 from rlmrec_fast.graph import InteractionGraph
@@ -101,12 +102,12 @@ def gather_scatter(graph: InteractionGraph) -> Any:
 
 
 def compiled(function: Any, *example: Any) -> Any:
-    """torch.compile of a function, compiled now.
+    """torch.compile of a function, compiled now and for the example's sizes alone.
 
     Raises:
         UnavailableError: it cannot be compiled here.
     """
-    result = torch.compile(function)
+    result = torch.compile(function, dynamic=False)
     try:
         result(*example)
     except Exception as error:  # Dynamo, inductor and the C++ compiler each have their own.
@@ -222,3 +223,22 @@ def torch_epoch(graph: InteractionGraph, dim: int, num_layers: int, batch_size: 
         return total.item() / len(columns[0])
 
     return epoch
+
+
+def chunked_info_nce(
+    query: Tensor, positive: Tensor, candidates: Tensor, temperature: float, block: int
+) -> Tensor:
+    """InfoNCE without the whole matrix: blocks of candidates, computed again on the way back."""
+    query, positive, candidates = (
+        x / (1e-8 + x.square().sum(1, keepdim=True)).sqrt() for x in (query, positive, candidates)
+    )
+    query = query / temperature
+
+    def log_sum_exp(query: Tensor, some: Tensor) -> Tensor:
+        return torch.logsumexp(query @ some.T, dim=1)
+
+    parts = [
+        checkpoint(log_sum_exp, query, some, use_reentrant=False)
+        for some in candidates.split(block)
+    ]
+    return (torch.stack(parts).logsumexp(0) - (query * positive).sum(1)).sum()
