@@ -1,6 +1,7 @@
 """The operators. Each has a twin in plain PyTorch in :mod:`rlmrec_fast.ops.reference`."""
 
 from rlmrec_fast.ops.bpr import bpr_loss
+from rlmrec_fast.ops.project import project
 from rlmrec_fast.ops.propagate import edge_mask, propagate
 from rlmrec_fast.ops.random import derive_seed
 from rlmrec_fast.ops.rank import RankingMetrics, rank, ranking_metrics
@@ -13,6 +14,7 @@ __all__ = [
     "bpr_loss",
     "derive_seed",
     "edge_mask",
+    "project",
     "propagate",
     "rank",
     "ranking_metrics",

@@ -242,6 +242,27 @@ def reconstruction_loss(
     return _reduce(-torch.log(own / (everything + delta) + delta), None, reduction)
 
 
+def project(
+    vectors: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    rows: Tensor | None = None,
+    *,
+    slope: float = 0.01,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """See `rlmrec_fast.ops.project`."""
+    result = weight1.dtype
+    vectors, weight1, bias1, weight2, bias2 = (
+        x.to(dtype or result) for x in (vectors, weight1, bias1, weight2, bias2)
+    )
+    hidden = F.leaky_relu(vectors @ weight1.T + bias1, slope)
+    projected = (hidden @ weight2.T + bias2).to(result)
+    return projected if rows is None else projected[rows]
+
+
 def _weighted_logsumexp(logits: Tensor, weights: Tensor | None) -> Tensor:
     return (logits if weights is None else logits + weights.log()).logsumexp(1)
 

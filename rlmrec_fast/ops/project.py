@@ -1,0 +1,111 @@
+"""The projector between texts and embeddings (Ren et al., RLMRec, WWW 2024), on chosen rows."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from rlmrec_fast.ops._checks import (
+    FLOAT_TYPES,
+    STORAGE_TYPES,
+    check_ids,
+    check_same,
+    check_table,
+)
+
+
+def project(
+    vectors: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    rows: Tensor | None = None,
+    *,
+    slope: float = 0.01,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """Linear, LeakyReLU, Linear, of the rows that are needed and no others.
+
+    Rows are gathered first and converted then, so a large table may be kept in 16 bits. The
+    products are torch's, whose last bits may depend on the number of threads where tables are tiny
+    (it then splits the sum itself); the rounding of everything else does not.
+
+    Args:
+        vectors: [n, t], of any float type.
+        weight1: [h, t], float32 or float64, as in ``torch.nn.Linear``.
+        bias1: [h], of the same type, as are the following.
+        weight2: [o, h].
+        bias2: [o].
+        rows: int64 [m] in [0, n), the rows to project, repeated or not; None for all.
+        slope: factor of negative numbers between the two layers, at least 0.
+        dtype: type in which tables are stored and multiplied (and added up in at least float32);
+            that of the weights by default. Autocast does not change it.
+
+    Returns:
+        [m, o], or [n, o] without rows, in the type of the weights.
+
+    Raises:
+        TypeError: an argument is of a wrong type.
+        ValueError: a shape is wrong, a row or the slope is out of range, or devices differ.
+    """
+    _check(vectors, weight1, bias1, weight2, bias2, slope, dtype)
+    stored = weight1.dtype if dtype is None else dtype
+    if rows is not None:
+        rows = check_ids("project", "rows", rows)
+        check_same("project", ("vectors", vectors), ("rows", rows))
+        vectors = _gather(vectors, rows)
+    with torch.autocast(vectors.device.type, enabled=False):
+        hidden = F.linear(vectors.to(stored), weight1.to(stored), bias1.to(stored))
+        # In place: neither layer needs what was there before to be differentiated.
+        hidden = F.leaky_relu_(hidden, slope)
+        return F.linear(hidden, weight2.to(stored), bias2.to(stored)).to(weight1.dtype)
+
+
+def _check(
+    vectors: Tensor,
+    weight1: Tensor,
+    bias1: Tensor,
+    weight2: Tensor,
+    bias2: Tensor,
+    slope: float,
+    dtype: torch.dtype | None,
+) -> None:
+    check_table("project", "vectors", vectors, STORAGE_TYPES)
+    check_table("project", "weight1", weight1, FLOAT_TYPES)
+    check_table("project", "weight2", weight2, [weight1.dtype])
+    hidden = weight1.shape[0]
+    _check_width("weight1", weight1, width=vectors.shape[1])
+    _check_width("weight2", weight2, width=hidden)
+    for name, bias, size in (("bias1", bias1, hidden), ("bias2", bias2, weight2.shape[0])):
+        if not isinstance(bias, Tensor) or bias.dtype != weight1.dtype:
+            got = bias.dtype if isinstance(bias, Tensor) else type(bias).__name__
+            raise TypeError(
+                f"project: {name} must be a tensor of type {weight1.dtype} like weight1 (got {got})"
+            )
+        if bias.shape != (size,):
+            raise ValueError(f"project: {name} must have shape {(size,)} (got {tuple(bias.shape)})")
+    others = {"weight1": weight1, "bias1": bias1, "weight2": weight2, "bias2": bias2}
+    check_same("project", ("vectors", vectors), *others.items())
+    if not slope >= 0:
+        raise ValueError(f"project: slope must be >= 0 (got {slope})")
+    if dtype is not None and dtype not in STORAGE_TYPES:
+        raise TypeError(f"project: dtype must be None or a float type (got {dtype})")
+
+
+def _check_width(name: str, weight: Tensor, width: int) -> None:
+    if weight.shape[1] != width:
+        raise ValueError(f"project: {name} must have {width} columns (got {weight.shape[1]})")
+
+
+def _gather(vectors: Tensor, rows: Tensor) -> Tensor:
+    if torch.compiler.is_compiling():
+        return vectors.index_select(0, rows)
+    # torch looks at the rows anyway; on a device, a look of our own would stop it.
+    try:
+        return vectors.index_select(0, rows)
+    except IndexError:
+        size = vectors.shape[0]
+        wrong = rows[(rows < 0) | (rows >= size)][0].item()
+        raise ValueError(f"project: rows must be in [0, {size}) (got {wrong})") from None
