@@ -44,6 +44,18 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
       "bpr_backward(Tensor grad_losses, Tensor slopes, Tensor embedding, Tensor? item_embedding, "
       "Tensor users, Tensor positives, Tensor negatives) -> (Tensor, Tensor)");
 
+  // Contrastive losses of every query against every candidate, normalised or not (cpu/contrast.h):
+  // one by one; or their sum weighted by coefficients, with its gradients as far as they are
+  // wanted.
+  m.def(
+      "contrast_losses(Tensor query, Tensor candidates, Tensor? own, Tensor? weights, float "
+      "temperature, float eps, float delta, int normalize) -> Tensor");
+  m.def(
+      "contrast_sum(Tensor query, Tensor candidates, Tensor? own, Tensor? weights, Tensor "
+      "coefficients, float temperature, float eps, float delta, int normalize, bool want_query, "
+      "bool want_candidates) -> (Tensor total, Tensor grad_query, Tensor grad_candidates, Tensor "
+      "grad_own)");
+
   // One uniform non-positive item per interaction.
   m.def("sample_negatives(Tensor offsets, Tensor items, Tensor seed, int num_items) -> Tensor");
 

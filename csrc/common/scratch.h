@@ -33,7 +33,8 @@ class Scratch {
 
  public:
   Scratch() = default;
-  explicit Scratch(int64_t count) : block_(acquire_scratch(static_cast<size_t>(count) * sizeof(T))) {}
+  explicit Scratch(int64_t count)
+      : block_(acquire_scratch(static_cast<size_t>(count) * sizeof(T))) {}
   Scratch(Scratch&& other) noexcept : block_(other.block_) { other.block_ = {}; }
   Scratch& operator=(Scratch&& other) noexcept {
     const ScratchBlock mine = block_;

@@ -335,7 +335,8 @@ void propagate_parts(const PropagateArgs<T>& args, int64_t part_begin, int64_t p
       if (args.values != nullptr) {
         plain ? run_part<true, true>(args, block, part) : run_part<true, false>(args, block, part);
       } else {
-        plain ? run_part<false, true>(args, block, part) : run_part<false, false>(args, block, part);
+        plain ? run_part<false, true>(args, block, part)
+              : run_part<false, false>(args, block, part);
       }
     });
   }

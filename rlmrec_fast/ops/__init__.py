@@ -1,10 +1,13 @@
 """The operators. Each has a twin in plain PyTorch in :mod:`rlmrec_fast.ops.reference`."""
 
 from rlmrec_fast.ops.bpr import bpr_loss
+from rlmrec_fast.ops.info_nce import info_nce, info_nce_by_id, symmetric_info_nce
+from rlmrec_fast.ops.lse_matmul import lse_matmul
 from rlmrec_fast.ops.project import project
 from rlmrec_fast.ops.propagate import edge_mask, propagate
 from rlmrec_fast.ops.random import derive_seed
 from rlmrec_fast.ops.rank import RankingMetrics, rank, ranking_metrics
+from rlmrec_fast.ops.reconstruction import reconstruction_loss
 from rlmrec_fast.ops.reduce import squared_norm
 from rlmrec_fast.ops.sample import sample_negatives
 from rlmrec_fast.ops.spmm import spmm
@@ -14,11 +17,16 @@ __all__ = [
     "bpr_loss",
     "derive_seed",
     "edge_mask",
+    "info_nce",
+    "info_nce_by_id",
+    "lse_matmul",
     "project",
     "propagate",
     "rank",
     "ranking_metrics",
+    "reconstruction_loss",
     "sample_negatives",
     "spmm",
     "squared_norm",
+    "symmetric_info_nce",
 ]

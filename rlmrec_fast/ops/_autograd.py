@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.autograd import Function
 
 Formula = Callable[..., Any]
@@ -46,3 +47,29 @@ def differentiable(name: str, backward: Formula, setup: Formula = _save_nothing)
         return forward(*args)
 
     return call
+
+
+class _Once(Function):
+    """Passes gradients on, and refuses to be differentiated itself."""
+
+    @staticmethod
+    def forward(ctx: Any, op: str, count: int, *tensors: Tensor | None) -> Any:
+        ctx.op = op
+        return tuple(None if t is None else t.view_as(t) for t in tensors[:count])
+
+    @staticmethod
+    def backward(ctx: Any, *_: object) -> Any:
+        raise RuntimeError(f"{ctx.op}: must be differentiated once only (got a second time)")
+
+
+def once(op: str, gradients: Sequence[Tensor | None], *inputs: Tensor | None) -> Any:
+    """Gradients that were computed as constants, so that a second derivative fails loudly.
+
+    Args:
+        op: the name for the message.
+        gradients: what a backward formula returns.
+        inputs: tensors that the gradients depend on.
+    """
+    if not torch.is_grad_enabled():
+        return tuple(gradients)
+    return _Once.apply(op, len(gradients), *gradients, *inputs)

@@ -1,0 +1,375 @@
+#include "cpu/contrast.h"
+
+#include <cmath>
+#include <numbers>
+#include <tuple>
+
+#include "bindings/common.h"
+#include "common/scratch.h"
+
+namespace rlmrec_fast {
+namespace {
+
+// Bytes of exponentials that are kept between a block of strips' forward and its backward half.
+constexpr int64_t kPowerBytes = int64_t{8} << 20;
+// Fewer strips than this at a time are not worth keeping: they are computed a second time, a range
+// of candidates after the other.
+constexpr int64_t kLeastStrips = 8;
+
+// What is asked of one call, checked.
+struct Request {
+  Tensor query, candidates;
+  std::optional<Tensor> own, weights;
+  double temperature, eps, delta;
+  Normalize normalize;
+
+  int64_t num_queries() const { return query.size(0); }
+  int64_t num_candidates() const { return candidates.size(0); }
+  int64_t d() const { return query.size(1); }
+};
+
+Request check_request(const char* op, const Tensor& query, const Tensor& candidates,
+                      const std::optional<Tensor>& own, const std::optional<Tensor>& weights,
+                      double temperature, double eps, double delta, int64_t normalize) {
+  Request request{check_table(query, "contrast: query"),
+                  check_table(candidates, "contrast: candidates"),
+                  std::nullopt,
+                  std::nullopt,
+                  temperature,
+                  eps,
+                  delta,
+                  static_cast<Normalize>(normalize)};
+  const auto vector = [&](const std::optional<Tensor>& tensor, int64_t size,
+                          const char* name) -> std::optional<Tensor> {
+    if (!tensor) return std::nullopt;
+    check(tensor->dim() == 1 && tensor->numel() == size &&
+              tensor->scalar_type() == query.scalar_type(),
+          op, ": ", name, " must be a vector of ", size, " elements of query's type");
+    return torch::stable::contiguous(*tensor);
+  };
+  check(query.size(1) == candidates.size(1), op, ": candidates must have ", query.size(1),
+        " columns like query (got ", candidates.size(1), ")");
+  check(query.scalar_type() == candidates.scalar_type(), op,
+        ": candidates must be of query's type");
+  check(candidates.size(0) > 0, op, ": candidates must have at least one row");
+  check(std::isfinite(temperature) && temperature > 0, op,
+        ": temperature must be positive and finite (got ", temperature, ")");
+  check(eps >= 0 && delta >= 0, op, ": eps and delta must not be negative");
+  check(normalize >= 0 && normalize <= 2, op, ": normalize must be 0, 1 or 2 (got ", normalize,
+        ")");
+  request.own = vector(own, query.size(0), "own");
+  request.weights = vector(weights, candidates.size(0), "weights");
+  return request;
+}
+
+template <class T>
+class Contrast {
+ public:
+  explicit Contrast(const Request& request)
+      : request_(request),
+        x_(const_data<T>(request.query)),
+        k_(const_data<T>(request.candidates)),
+        d_(request.d()) {
+    const ContrastShape shape = RLMREC_FAST_CALL(contrast_shape<T>, d_);
+    num_strips_ = (request.num_queries() + shape.strip - 1) / shape.strip;
+    args_ = {};
+    args_.shape = shape;
+    args_.d = d_;
+    args_.num_tiles = (request.num_candidates() + shape.tile - 1) / shape.tile;
+  }
+
+  // The losses; with coefficients also the gradients of their weighted sum, where not null.
+  void run(T* losses, const T* coefficients, T* grad_query, T* grad_candidates, T* grad_own) {
+    pack(grad_query != nullptr);
+    const ContrastShape& shape = args_.shape;
+    const int64_t rows = num_strips_ * shape.strip;
+    sums_ = Scratch<double>(rows);
+    std::fill(sums_.get(), sums_.get() + rows, 0.0);
+    args_.sums = sums_.get();
+    if (grad_query != nullptr) pulls_ = zeros(rows * shape.width);
+    args_.pulls = pulls_.get();
+    shares_ = Scratch<T>(rows);
+    const Rows out{losses, coefficients, grad_own};
+    if (grad_candidates == nullptr) {
+      forward(0, num_strips_, 0, args_.num_tiles);
+      finish(0, num_strips_, out);
+    } else {
+      sources_ = Scratch<T>(rows * shape.width);
+      args_.sources = sources_.get();
+      pushes_ = zeros(args_.num_tiles * shape.tile * shape.width);
+      args_.pushes = pushes_.get();
+      const int64_t strip_bytes =
+          args_.num_tiles * shape.tile * shape.strip * static_cast<int64_t>(sizeof(T));
+      const int64_t strips = kPowerBytes / strip_bytes;
+      strips >= std::min(kLeastStrips, num_strips_) ? keep_and_push(strips, out)
+                                                    : recompute_and_push(out);
+      differentiate_norms(k_, request_.candidates.stride(0), request_.num_candidates(),
+                          pushes_.get(), inverse_k_.get(), nullptr, grad_candidates);
+    }
+    if (grad_query != nullptr) {
+      differentiate_norms(x_, request_.query.stride(0), request_.num_queries(), pulls_.get(),
+                          inverse_q_.get(), shares_.get(), grad_query);
+    }
+  }
+
+ private:
+  struct Rows {
+    T* losses;
+    const T* coefficients;
+    T* grad_own;
+  };
+
+  static Scratch<T> zeros(int64_t count) {
+    Scratch<T> table(count);
+    T* data = table.get();
+    constexpr int64_t kPart = 1 << 16;
+    parallel_parts((count + kPart - 1) / kPart, [&](int64_t part) {
+      std::fill(data + part * kPart, data + std::min(count, (part + 1) * kPart), T{0});
+    });
+    return table;
+  }
+
+  // Work on [begin, end) by parts of a size that results do not depend on.
+  template <class Work>
+  static void in_parts(int64_t begin, int64_t end, int64_t most, Work work) {
+    const int64_t threads = torch::stable::get_num_threads();
+    const int64_t part = std::clamp<int64_t>((end - begin) / (4 * threads), 1, most);
+    parallel_parts((end - begin + part - 1) / part, [&](int64_t index) {
+      const int64_t first = begin + index * part;
+      work(first, std::min(end, first + part));
+    });
+  }
+
+  void pack(bool want_rows) {
+    const int64_t num_queries = request_.num_queries(), num_candidates = request_.num_candidates();
+    const ContrastShape& shape = args_.shape;
+    const double log2_scale = std::numbers::log2e / request_.temperature;
+    const auto scale = static_cast<T>(log2_scale);
+    inverse_q_ = inverse_norms_of(x_, request_.query.stride(0), num_queries);
+    inverse_k_ = inverse_norms_of(k_, request_.candidates.stride(0), num_candidates);
+    strips_ = Scratch<T>(num_strips_ * shape.strip * d_);
+    in_parts(0, num_strips_, 64, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(pack_strips, x_, request_.query.stride(0), num_queries, d_, inverse_q_.get(),
+                       scale, strips_.get(), begin, end);
+    });
+    panels_ = Scratch<T>(args_.num_tiles * shape.tile * d_);
+    if (want_rows) rows_ = Scratch<T>(args_.num_tiles * shape.tile * shape.width);
+    in_parts(0, args_.num_tiles, 64, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(pack_tiles, k_, request_.candidates.stride(0), num_candidates, d_,
+                       inverse_k_.get(), panels_.get(), rows_.get(), begin, end);
+    });
+    args_.strips = strips_.get();
+    args_.panels = panels_.get();
+    args_.rows = rows_.get();
+    pack_weights();
+    shifts_ = Scratch<T>(num_strips_ * shape.strip);
+    args_.shifts = shifts_.get();
+    // Cosines reach from -1 to 1: as long as 2^(-2 log2(e) / temperature) is far from vanishing,
+    // the largest logit there can be does for the largest that there is.
+    const double range = std::is_same_v<T, double> ? 900 : 100;
+    if (request_.normalize != Normalize::none && 2 * log2_scale <= range) {
+      std::fill(shifts_.get(), shifts_.get() + num_strips_ * shape.strip, scale);
+      return;
+    }
+    in_parts(0, num_strips_, 8, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(contrast_maxima, args_, shifts_.get(), begin, end);
+    });
+  }
+
+  Scratch<T> inverse_norms_of(const T* x, int64_t stride, int64_t count) {
+    Scratch<T> inverse(count);
+    in_parts(0, count, 1024, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(inverse_norms, x, stride, d_, request_.normalize, request_.eps,
+                       inverse.get(), begin, end);
+    });
+    return inverse;
+  }
+
+  void pack_weights() {
+    const int64_t count = request_.num_candidates();
+    const int64_t padded = args_.num_tiles * args_.shape.tile;
+    if (!request_.weights && padded == count) return;
+    weights_ = Scratch<T>(padded);
+    T* weights = weights_.get();
+    if (request_.weights) {
+      const T* given = const_data<T>(*request_.weights);
+      for (int64_t j = 0; j < count; ++j) {
+        check(given[j] >= 0 && given[j] <= std::numeric_limits<T>::max(),
+              "contrast: weights must be finite and not negative (got ", given[j], " at position ",
+              j, ")");
+        weights[j] = given[j];
+      }
+    } else {
+      std::fill(weights, weights + count, T{1});
+    }
+    std::fill(weights + count, weights + padded, T{0});
+    args_.weights = weights;
+  }
+
+  void forward(int64_t strip_begin, int64_t strip_end, int64_t tile_begin, int64_t tile_end) {
+    in_parts(strip_begin, strip_end, 8, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(contrast_strips, args_, begin, end, tile_begin, tile_end);
+    });
+  }
+
+  void push(int64_t strip_end, int64_t tile_begin, int64_t tile_end) {
+    in_parts(tile_begin, tile_end, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t tile = begin; tile < end; ++tile) {
+        RLMREC_FAST_CALL(contrast_push, args_, tile, strip_end);
+      }
+    });
+  }
+
+  void keep_powers(Scratch<T>& powers, int64_t strip, int64_t tile, int64_t tiles) {
+    args_.powers = powers.get();
+    args_.powers_stride = tiles * args_.shape.tile * args_.shape.strip;
+    args_.first_strip = strip;
+    args_.first_tile = tile;
+  }
+
+  // Three products: each block's exponentials wait for their sums.
+  void keep_and_push(int64_t strips, const Rows& out) {
+    strips = std::min(strips, num_strips_);
+    Scratch<T> powers(strips * args_.num_tiles * args_.shape.tile * args_.shape.strip);
+    for (int64_t first = 0; first < num_strips_; first += strips) {
+      const int64_t last = std::min(num_strips_, first + strips);
+      keep_powers(powers, first, 0, args_.num_tiles);
+      forward(first, last, 0, args_.num_tiles);
+      finish(first, last, out);
+      push(last, 0, args_.num_tiles);
+    }
+  }
+
+  // Four products, for so many candidates that not even a few strips' exponentials can wait.
+  void recompute_and_push(const Rows& out) {
+    forward(0, num_strips_, 0, args_.num_tiles);
+    finish(0, num_strips_, out);
+    args_.sums = nullptr;
+    args_.pulls = nullptr;
+    const int64_t strips = std::min<int64_t>(num_strips_, 4 * kLeastStrips);
+    const int64_t tile_size = args_.shape.tile * args_.shape.strip;
+    const int64_t tiles =
+        std::max<int64_t>(1, kPowerBytes / (strips * tile_size * static_cast<int64_t>(sizeof(T))));
+    Scratch<T> powers(strips * tiles * tile_size);
+    for (int64_t first = 0; first < num_strips_; first += strips) {
+      const int64_t last = std::min(num_strips_, first + strips);
+      for (int64_t tile = 0; tile < args_.num_tiles; tile += tiles) {
+        const int64_t tile_end = std::min(args_.num_tiles, tile + tiles);
+        keep_powers(powers, first, tile, tiles);
+        forward(first, last, tile, tile_end);
+        push(last, tile, tile_end);
+      }
+    }
+  }
+
+  // From sums to losses, and to each query's share of the gradients.
+  void finish(int64_t strip_begin, int64_t strip_end, const Rows& out) {
+    const int64_t strip = args_.shape.strip, width = args_.shape.width;
+    const T* own = request_.own ? const_data<T>(*request_.own) : nullptr;
+    in_parts(strip_begin * strip, strip_end * strip, 256, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const bool real = row < request_.num_queries();
+        const double shift = shifts_.get()[row];
+        const double sum = sums_.get()[row] + request_.delta * std::exp2(-shift);
+        const double lse = (shift + std::log2(sum)) * std::numbers::ln2;
+        double loss = lse, slope = 1;
+        if (real && own != nullptr && request_.delta > 0) {
+          const double ratio = std::exp(own[row] - lse);
+          loss = -std::log(ratio + request_.delta);
+          slope = ratio / (ratio + request_.delta);
+        } else if (real && own != nullptr) {
+          loss = lse - own[row];
+        }
+        if (real) out.losses[row] = static_cast<T>(loss);
+        if (out.coefficients == nullptr) continue;
+        const double weight = real ? slope * out.coefficients[row] : 0;
+        if (real && out.grad_own != nullptr) out.grad_own[row] = static_cast<T>(-weight);
+        const double share = real ? weight / (request_.temperature * sum) : 0;
+        shares_.get()[row] = static_cast<T>(share);
+        if (!sources_) continue;
+        const T factor = real ? static_cast<T>(share) * inverse_q_.get()[row] : T{0};
+        const T* values = x_ + (real ? row : 0) * request_.query.stride(0);
+        T* source = sources_.get() + row * width;
+        for (int64_t column = 0; column < width; ++column) {
+          source[column] = real && column < d_ ? values[column] * factor : T{0};
+        }
+      }
+    });
+  }
+
+  void differentiate_norms(const T* x, int64_t stride, int64_t count, const T* grad,
+                           const T* inverse, const T* factor, T* out) {
+    const bool project = request_.normalize != Normalize::none;
+    in_parts(0, count, 1024, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(normalize_backward, x, stride, grad, args_.shape.width, d_, inverse, factor,
+                       project, out, d_, begin, end);
+    });
+  }
+
+  const Request& request_;
+  const T* x_;
+  const T* k_;
+  int64_t d_;
+  int64_t num_strips_;
+  ContrastArgs<T> args_;
+  Scratch<T> inverse_q_, inverse_k_, strips_, panels_, rows_, weights_, shifts_, shares_;
+  Scratch<T> pulls_, sources_, pushes_;
+  Scratch<double> sums_;
+};
+
+Tensor contrast_losses(const Tensor& query, const Tensor& candidates,
+                       const std::optional<Tensor>& own, const std::optional<Tensor>& weights,
+                       double temperature, double eps, double delta, int64_t normalize) {
+  const Request request = check_request("contrast_losses", query, candidates, own, weights,
+                                        temperature, eps, delta, normalize);
+  Tensor losses = empty_of(query, {query.size(0)}, query.scalar_type());
+  if (losses.numel() == 0) return losses;
+  dispatch_float(query, "contrast_losses: query", [&](auto type) {
+    using T = decltype(type);
+    Contrast<T>(request).run(mutable_data<T>(losses), nullptr, nullptr, nullptr, nullptr);
+  });
+  return losses;
+}
+
+std::tuple<Tensor, Tensor, Tensor, Tensor> contrast_sum(
+    const Tensor& query, const Tensor& candidates, const std::optional<Tensor>& own,
+    const std::optional<Tensor>& weights, const Tensor& coefficients_, double temperature,
+    double eps, double delta, int64_t normalize, bool want_query, bool want_candidates) {
+  const Request request = check_request("contrast_sum", query, candidates, own, weights,
+                                        temperature, eps, delta, normalize);
+  const Tensor coefficients = torch::stable::contiguous(coefficients_);
+  const int64_t size = query.size(0), d = query.size(1);
+  const ScalarType type = query.scalar_type();
+  check(coefficients.numel() == size && coefficients.scalar_type() == type,
+        "contrast_sum: coefficients must be a vector of ", size, " elements of query's type");
+  Tensor total = empty_of(query, {}, type);
+  Tensor losses = empty_of(query, {size}, type);
+  Tensor grad_query = empty_of(query, {want_query ? size : 0, d}, type);
+  Tensor grad_candidates = empty_of(query, {want_candidates ? candidates.size(0) : 0, d}, type);
+  Tensor grad_own = empty_of(query, {own ? size : 0}, type);
+  dispatch_float(query, "contrast_sum: query", [&](auto zero) {
+    using T = decltype(zero);
+    double sum = 0;
+    if (size > 0) {
+      const T* weight = const_data<T>(coefficients);
+      Contrast<T>(request).run(mutable_data<T>(losses), weight,
+                               want_query ? mutable_data<T>(grad_query) : nullptr,
+                               want_candidates ? mutable_data<T>(grad_candidates) : nullptr,
+                               own ? mutable_data<T>(grad_own) : nullptr);
+      const T* loss = const_data<T>(losses);
+      for (int64_t i = 0; i < size; ++i) sum += static_cast<double>(weight[i]) * loss[i];
+    } else if (want_candidates) {
+      std::fill_n(mutable_data<T>(grad_candidates), grad_candidates.numel(), T{0});
+    }
+    *mutable_data<T>(total) = static_cast<T>(sum);
+  });
+  return {total, grad_query, grad_candidates, grad_own};
+}
+
+}  // namespace
+}  // namespace rlmrec_fast
+
+STABLE_TORCH_LIBRARY_IMPL(rlmrec_fast, CPU, m) {
+  m.impl("contrast_losses", TORCH_BOX(&rlmrec_fast::contrast_losses));
+  m.impl("contrast_sum", TORCH_BOX(&rlmrec_fast::contrast_sum));
+}

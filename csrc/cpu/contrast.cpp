@@ -1,0 +1,343 @@
+#include "cpu/contrast.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cpu/exp2.h"
+#include "cpu/vec.h"
+
+namespace rlmrec_fast::RLMREC_FAST_ISA {
+namespace {
+
+// Sums of a strip and a tile that stay in registers: 2 * kStripRows of 32 (16) vectors.
+#if defined(__AVX512F__)
+constexpr int kStripRows = 12;
+constexpr int kPushColumns = 8;
+#else
+constexpr int kStripRows = 6;
+constexpr int kPushColumns = 4;
+#endif
+// Bytes of candidates that all strips of a call meet before the next ones are fetched.
+constexpr int64_t kBlockBytes = 256 * 1024;
+
+template <class T>
+constexpr int kTile = 2 * kLanes<T>;
+
+template <class T>
+using Strip = Vec<T>[kStripRows][2];
+
+// t - shift.
+template <class T>
+RLMREC_FAST_INLINE void score(const T* strip, const T* panel, const T* shifts, int64_t d,
+                              Strip<T>& t) {
+#pragma GCC unroll 12
+  for (int i = 0; i < kStripRows; ++i) t[i][0] = t[i][1] = broadcast<T>(-shifts[i]);
+  for (int64_t column = 0; column < d; ++column) {
+    const Vec<T> low = load(panel + column * kTile<T>);
+    const Vec<T> high = load(panel + column * kTile<T> + kLanes<T>);
+    const T* q = strip + column * kStripRows;
+#pragma GCC unroll 12
+    for (int i = 0; i < kStripRows; ++i) {
+      const Vec<T> value = broadcast<T>(q[i]);
+      t[i][0] += value * low;
+      t[i][1] += value * high;
+    }
+  }
+}
+
+// powers[i][c] = weights[c] 2^t; totals[i] += their sum over c, lane by lane.
+template <class T>
+RLMREC_FAST_INLINE void exponentiate(const Strip<T>& t, const T* weights, T* powers,
+                                     Vec<T> (&totals)[kStripRows]) {
+  if (weights == nullptr) {
+#pragma GCC unroll 12
+    for (int i = 0; i < kStripRows; ++i) {
+      const Vec<T> low = exp2(t[i][0]), high = exp2(t[i][1]);
+      totals[i] += low + high;
+      store(powers + i * kTile<T>, low);
+      store(powers + i * kTile<T> + kLanes<T>, high);
+    }
+    return;
+  }
+  const Vec<T> first = load(weights), second = load(weights + kLanes<T>);
+#pragma GCC unroll 12
+  for (int i = 0; i < kStripRows; ++i) {
+    const Vec<T> low = exp2(t[i][0]) * first, high = exp2(t[i][1]) * second;
+    totals[i] += low + high;
+    store(powers + i * kTile<T>, low);
+    store(powers + i * kTile<T> + kLanes<T>, high);
+  }
+}
+
+// pulls[i] += sum_c powers[i][c] rows[c], for kVectors vectors of columns.
+template <int kVectors, class T>
+RLMREC_FAST_INLINE void pull_columns(const T* powers, const T* rows, int64_t width, T* pulls) {
+  Vec<T> sum[kStripRows][kVectors];
+#pragma GCC unroll 12
+  for (int i = 0; i < kStripRows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = load(pulls + i * width + v * kLanes<T>);
+  }
+  for (int c = 0; c < kTile<T>; ++c) {
+    Vec<T> k[kVectors];
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) k[v] = load(rows + c * width + v * kLanes<T>);
+#pragma GCC unroll 12
+    for (int i = 0; i < kStripRows; ++i) {
+      const Vec<T> p = broadcast<T>(powers[i * kTile<T> + c]);
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) sum[i][v] += p * k[v];
+    }
+  }
+#pragma GCC unroll 12
+  for (int i = 0; i < kStripRows; ++i) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) store(pulls + i * width + v * kLanes<T>, sum[i][v]);
+  }
+}
+
+template <class T>
+RLMREC_FAST_INLINE void pull(const T* powers, const T* rows, int64_t width, T* pulls) {
+  int64_t column = 0;
+  for (; column + 2 * kLanes<T> <= width; column += 2 * kLanes<T>) {
+    pull_columns<2>(powers, rows + column, width, pulls + column);
+  }
+  if (column < width) pull_columns<1>(powers, rows + column, width, pulls + column);
+}
+
+// pushes[c] += sum over the strips' rows of powers[i][c] sources[i], for kPushColumns candidates.
+template <int kVectors, class T>
+RLMREC_FAST_INLINE void push_columns(const ContrastArgs<T>& args, const T* powers, int64_t strips,
+                                     const T* sources, T* pushes) {
+  const int64_t width = args.shape.width;
+  Vec<T> sum[kPushColumns][kVectors];
+#pragma GCC unroll 8
+  for (int c = 0; c < kPushColumns; ++c) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) sum[c][v] = load(pushes + c * width + v * kLanes<T>);
+  }
+  for (int64_t strip = 0; strip < strips; ++strip) {
+    const T* p = powers + strip * args.powers_stride;
+    const T* s = sources + strip * kStripRows * width;
+    for (int i = 0; i < kStripRows; ++i) {
+      Vec<T> source[kVectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < kVectors; ++v) source[v] = load(s + i * width + v * kLanes<T>);
+#pragma GCC unroll 8
+      for (int c = 0; c < kPushColumns; ++c) {
+        const Vec<T> power = broadcast<T>(p[i * kTile<T> + c]);
+#pragma GCC unroll 2
+        for (int v = 0; v < kVectors; ++v) sum[c][v] += power * source[v];
+      }
+    }
+  }
+#pragma GCC unroll 8
+  for (int c = 0; c < kPushColumns; ++c) {
+#pragma GCC unroll 2
+    for (int v = 0; v < kVectors; ++v) store(pushes + c * width + v * kLanes<T>, sum[c][v]);
+  }
+}
+
+}  // namespace
+
+template <class T>
+ContrastShape contrast_shape(int64_t d) {
+  return {kStripRows, kTile<T>, (d + kLanes<T> - 1) / kLanes<T> * kLanes<T>};
+}
+
+template <class T>
+void inverse_norms(const T* x, int64_t stride, int64_t d, Normalize normalize, double eps,
+                   T* inverse, int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    if (normalize == Normalize::none) {
+      inverse[row] = 1;
+      continue;
+    }
+    const T* values = x + row * stride;
+    Vec<T> sum = {};
+    int64_t column = 0;
+    for (; column + kLanes<T> <= d; column += kLanes<T>) {
+      const Vec<T> v = load(values + column);
+      sum += v * v;
+    }
+    if (column < d) {
+      const Vec<T> v = load_partial(values + column, static_cast<int>(d - column));
+      sum += v * v;
+    }
+    const double square = horizontal_sum<T>(sum);
+    const double root =
+        normalize == Normalize::root ? std::sqrt(eps + square) : std::max(eps, std::sqrt(square));
+    inverse[row] = static_cast<T>(1 / root);
+  }
+}
+
+template <class T>
+void pack_strips(const T* x, int64_t stride, int64_t num_rows, int64_t d, const T* inverse, T scale,
+                 T* strips, int64_t begin, int64_t end) {
+  for (int64_t strip = begin; strip < end; ++strip) {
+    T* out = strips + strip * d * kStripRows;
+    for (int64_t i = 0; i < kStripRows; ++i) {
+      const int64_t row = strip * kStripRows + i;
+      const T factor = row < num_rows ? inverse[row] * scale : T{0};
+      const T* values = x + std::min(row, num_rows - 1) * stride;
+      for (int64_t column = 0; column < d; ++column) {
+        out[column * kStripRows + i] = row < num_rows ? values[column] * factor : T{0};
+      }
+    }
+  }
+}
+
+template <class T>
+void pack_tiles(const T* x, int64_t stride, int64_t num_rows, int64_t d, const T* inverse,
+                T* panels, T* rows, int64_t begin, int64_t end) {
+  const int64_t width = contrast_shape<T>(d).width;
+  for (int64_t tile = begin; tile < end; ++tile) {
+    T* panel = panels + tile * d * kTile<T>;
+    for (int64_t lane = 0; lane < kTile<T>; ++lane) {
+      const int64_t row = tile * kTile<T> + lane;
+      const bool real = row < num_rows;
+      const T* values = x + std::min(row, num_rows - 1) * stride;
+      const T factor = real ? inverse[row] : T{0};
+      for (int64_t column = 0; column < d; ++column) {
+        panel[column * kTile<T> + lane] = real ? values[column] * factor : T{0};
+      }
+      if (rows == nullptr) continue;
+      T* out = rows + row * width;
+      for (int64_t column = 0; column < width; ++column) {
+        out[column] = real && column < d ? values[column] * factor : T{0};
+      }
+    }
+  }
+}
+
+template <class T>
+void contrast_maxima(const ContrastArgs<T>& args, T* maxima, int64_t strip_begin,
+                     int64_t strip_end) {
+  constexpr T kLowest = -std::numeric_limits<T>::infinity();
+  const T zeros[kStripRows] = {};
+  for (int64_t strip = strip_begin; strip < strip_end; ++strip) {
+    Vec<T> best[kStripRows];
+    for (int i = 0; i < kStripRows; ++i) best[i] = broadcast<T>(kLowest);
+    for (int64_t tile = 0; tile < args.num_tiles; ++tile) {
+      Strip<T> t;
+      score(args.strips + strip * args.d * kStripRows, args.panels + tile * args.d * kTile<T>,
+            zeros, args.d, t);
+      for (int half = 0; half < 2; ++half) {
+        for (int i = 0; i < kStripRows; ++i) {
+          Vec<T> value = t[i][half];
+          if (args.weights != nullptr) {
+            const Vec<T> w = load(args.weights + tile * kTile<T> + half * kLanes<T>);
+            value = w > T{0} ? value : broadcast<T>(kLowest);
+          }
+          // A NaN wins and stays.
+          best[i] = value <= best[i] ? best[i] : (best[i] != best[i] ? best[i] : value);
+        }
+      }
+    }
+    for (int i = 0; i < kStripRows; ++i) {
+      T lanes[kLanes<T>];
+      store(lanes, best[i]);
+      T most = lanes[0];
+      for (const T lane : lanes) most = lane <= most ? most : (most != most ? most : lane);
+      maxima[strip * kStripRows + i] = most;
+    }
+  }
+}
+
+template <class T>
+void contrast_strips(const ContrastArgs<T>& args, int64_t strip_begin, int64_t strip_end,
+                     int64_t tile_begin, int64_t tile_end) {
+  const int64_t width = args.shape.width, d = args.d;
+  const int64_t tile_bytes =
+      (d + (args.pulls ? width : 0)) * kTile<T> * static_cast<int64_t>(sizeof(T));
+  const int64_t block = std::max<int64_t>(1, kBlockBytes / std::max<int64_t>(1, tile_bytes));
+  T local[kStripRows * kTile<T>];
+  for (int64_t first = tile_begin; first < tile_end; first += block) {
+    const int64_t last = std::min(tile_end, first + block);
+    for (int64_t strip = strip_begin; strip < strip_end; ++strip) {
+      Vec<T> totals[kStripRows] = {};
+      for (int64_t tile = first; tile < last; ++tile) {
+        T* powers = local;
+        if (args.powers != nullptr) {
+          powers = args.powers + (strip - args.first_strip) * args.powers_stride +
+                   (tile - args.first_tile) * kStripRows * kTile<T>;
+        }
+        Strip<T> t;
+        score(args.strips + strip * d * kStripRows, args.panels + tile * d * kTile<T>,
+              args.shifts + strip * kStripRows, d, t);
+        exponentiate(t, args.weights ? args.weights + tile * kTile<T> : nullptr, powers, totals);
+        if (args.pulls != nullptr) {
+          pull(powers, args.rows + tile * kTile<T> * width, width,
+               args.pulls + strip * kStripRows * width);
+        }
+      }
+      if (args.sums == nullptr) continue;
+      for (int i = 0; i < kStripRows; ++i) {
+        args.sums[strip * kStripRows + i] += static_cast<double>(horizontal_sum<T>(totals[i]));
+      }
+    }
+  }
+}
+
+template <class T>
+void contrast_push(const ContrastArgs<T>& args, int64_t tile, int64_t strip_end) {
+  const int64_t width = args.shape.width;
+  const int64_t strips = strip_end - args.first_strip;
+  for (int c = 0; c < kTile<T>; c += kPushColumns) {
+    const T* powers = args.powers + (tile - args.first_tile) * kStripRows * kTile<T> + c;
+    const T* sources = args.sources + args.first_strip * kStripRows * width;
+    T* pushes = args.pushes + (tile * kTile<T> + c) * width;
+    int64_t column = 0;
+    for (; column + 2 * kLanes<T> <= width; column += 2 * kLanes<T>) {
+      push_columns<2>(args, powers, strips, sources + column, pushes + column);
+    }
+    if (column < width) push_columns<1>(args, powers, strips, sources + column, pushes + column);
+  }
+}
+
+template <class T>
+void normalize_backward(const T* x, int64_t x_stride, const T* g, int64_t g_stride, int64_t d,
+                        const T* inverse, const T* factor, bool project, T* y, int64_t y_stride,
+                        int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    const T* values = x + row * x_stride;
+    const T* grad = g + row * g_stride;
+    const T scale = inverse[row] * (factor ? factor[row] : T{1});
+    T along = 0;
+    if (project) {
+      Vec<T> dot = {};
+      int64_t column = 0;
+      for (; column + kLanes<T> <= d; column += kLanes<T>) {
+        dot += load(values + column) * load(grad + column);
+      }
+      if (column < d) {
+        const auto tail = static_cast<int>(d - column);
+        dot += load_partial(values + column, tail) * load_partial(grad + column, tail);
+      }
+      along = horizontal_sum<T>(dot) * inverse[row] * inverse[row];
+    }
+    T* out = y + row * y_stride;
+    for (int64_t column = 0; column < d; ++column) {
+      out[column] = scale * (grad[column] - along * values[column]);
+    }
+  }
+}
+
+#define RLMREC_FAST_INSTANTIATE(T)                                                           \
+  template ContrastShape contrast_shape<T>(int64_t);                                         \
+  template void inverse_norms(const T*, int64_t, int64_t, Normalize, double, T*, int64_t,    \
+                              int64_t);                                                      \
+  template void pack_strips(const T*, int64_t, int64_t, int64_t, const T*, T, T*, int64_t,   \
+                            int64_t);                                                        \
+  template void pack_tiles(const T*, int64_t, int64_t, int64_t, const T*, T*, T*, int64_t,   \
+                           int64_t);                                                         \
+  template void contrast_maxima(const ContrastArgs<T>&, T*, int64_t, int64_t);               \
+  template void contrast_strips(const ContrastArgs<T>&, int64_t, int64_t, int64_t, int64_t); \
+  template void contrast_push(const ContrastArgs<T>&, int64_t, int64_t);                     \
+  template void normalize_backward(const T*, int64_t, const T*, int64_t, int64_t, const T*,  \
+                                   const T*, bool, T*, int64_t, int64_t, int64_t);
+RLMREC_FAST_INSTANTIATE(float)
+RLMREC_FAST_INSTANTIATE(double)
+
+}  // namespace rlmrec_fast::RLMREC_FAST_ISA

@@ -1,0 +1,96 @@
+// clang-format off
+// Every query against every candidate, without the matrix between them:
+//
+//   t[i][j]   = log2(e) / temperature * q[i] . k[j]          q, k: rows, normalised where asked
+//   sum[i]    = sum_j w[j] 2^(t[i][j] - shift[i])
+//   pull[i]   = sum_j w[j] 2^(t[i][j] - shift[i]) k[j]       what the gradient of q[i] is made of
+//   push[j]   = sum_i w[j] 2^(t[i][j] - shift[i]) s[i]       s[i]: q[i] times its share of the loss
+// clang-format on
+//
+// Queries are taken in strips of kStripRows rows, candidates in tiles of two vectors; a strip and a
+// tile meet in registers. `pull` needs nothing but its own strip. `push` needs sum[i] before it can
+// start, and so the exponentials of a block of strips are kept until their sums are known: three
+// products in all. Order of summation: `sum` and `pull` over tiles in order, `push` over queries in
+// order, whoever computes them.
+//
+// Packed forms, all zero where they are padded:
+//   strips   [strips][d][kStripRows]   queries times log2(e) / temperature / norm
+//   panels   [tiles][d][tile]          candidates / norm
+//   rows     [tiles * tile][width]     the same by row; width is d, rounded up to a vector
+//   weights  [tiles * tile]            w, or 1; null if it is 1 for all and the last tile is full
+//   powers   [strips][tiles][kStripRows][tile]    w[j] 2^(t[i][j] - shift[i])
+#pragma once
+
+#include <cstdint>
+
+#include "common/types.h"
+#include "cpu/isa.h"
+
+namespace rlmrec_fast {
+
+enum class Normalize : int64_t {
+  none = 0,
+  root = 1,   // x / sqrt(eps + x . x)
+  clamp = 2,  // x / max(|x|, eps), torch.nn.functional.normalize
+};
+
+// Sizes that depend on the instruction set.
+struct ContrastShape {
+  int64_t strip;  // rows of a strip
+  int64_t tile;   // candidates of a tile
+  int64_t width;  // d, padded
+};
+
+template <class T>
+struct ContrastArgs {
+  ContrastShape shape;
+  int64_t d;
+  int64_t num_tiles;
+  const T* strips;
+  const T* panels;
+  const T* rows;
+  const T* weights;
+  const T* shifts;  // [strips * kStripRows]
+  // Those of first_strip and first_tile first, strips powers_stride elements apart; null to keep
+  // none.
+  T* powers;
+  int64_t powers_stride;
+  int64_t first_strip;
+  int64_t first_tile;
+  double* sums;      // [strips * kStripRows], added to; null to leave alone
+  T* pulls;          // [strips * kStripRows][width], added to; null to leave alone
+  const T* sources;  // [strips * kStripRows][width], the s[i]
+  T* pushes;         // [tiles * tile][width], added to
+};
+
+RLMREC_FAST_PER_ISA(
+    template <class T> ContrastShape contrast_shape(int64_t d);
+    // 1 / norm of rows [begin, end).
+    template <class T>
+    void inverse_norms(const T* x, int64_t stride, int64_t d, Normalize normalize, double eps,
+                       T* inverse, int64_t begin, int64_t end);
+    template <class T>
+    void pack_strips(const T* x, int64_t stride, int64_t num_rows, int64_t d, const T* inverse,
+                     T scale, T* strips, int64_t begin, int64_t end);
+    // rows may be null.
+    template <class T>
+    void pack_tiles(const T* x, int64_t stride, int64_t num_rows, int64_t d, const T* inverse,
+                    T* panels, T* rows, int64_t begin, int64_t end);
+    // maxima[i] = max over candidates of positive weight of t[i][j].
+    template <class T> void contrast_maxima(const ContrastArgs<T>& args, T* maxima,
+                                            int64_t strip_begin, int64_t strip_end);
+    // sums, pulls and powers of strips against the tiles [tile_begin, tile_end).
+    template <class T>
+    void contrast_strips(const ContrastArgs<T>& args, int64_t strip_begin, int64_t strip_end,
+                         int64_t tile_begin, int64_t tile_end);
+    // pushes of one tile from the powers and sources of the strips from first_strip to strip_end.
+    template <class T>
+    void contrast_push(const ContrastArgs<T>& args, int64_t tile, int64_t strip_end);
+    // y[i] = inverse[i] * factor[i] * (g[i] - n (n . g[i])) with n = x[i] * inverse[i], the
+    // derivative of normalising; without the projection where normalize is none. factor null: 1.
+    template <class T>
+    void normalize_backward(const T* x, int64_t x_stride, const T* g, int64_t g_stride, int64_t d,
+                            const T* inverse, const T* factor, bool project, T* y, int64_t y_stride,
+                            int64_t begin, int64_t end);)
+
+}  // namespace rlmrec_fast

@@ -1,0 +1,172 @@
+"""Every query against every candidate: what info_nce, lse_matmul and reconstruction_loss share.
+
+The operator computes loss_i = log sum_j w_j exp(q_i . k_j / temperature) - own_i (see
+``csrc/cpu/contrast.h``), q and k normalised or not, and never holds the matrix of logits. A sum of
+losses is differentiated where it is computed, because then the exponentials are still at hand:
+three matrix products in all. Single losses are computed with one, and differentiated with three.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from rlmrec_fast.ops._autograd import differentiable, once
+from rlmrec_fast.ops._checks import (
+    FLOAT_TYPES,
+    STORAGE_TYPES,
+    check_same,
+    check_table,
+)
+
+Reduction = Literal["mean", "sum", "none"]
+REDUCTIONS: tuple[Reduction, ...] = ("mean", "sum", "none")
+
+
+class Normalize(IntEnum):
+    """How rows are brought to length 1."""
+
+    NONE = 0
+    ROOT = 1  # x / sqrt(eps + x . x)
+    CLAMP = 2  # x / max(|x|, eps)
+
+
+def contrast(
+    query: Tensor,
+    candidates: Tensor,
+    own: Tensor | None,
+    *,
+    temperature: float,
+    eps: float,
+    delta: float,
+    normalize: Normalize,
+    query_weight: Tensor | None,
+    candidate_weight: Tensor | None,
+    reduction: Reduction,
+) -> Tensor:
+    """The reduced losses of checked arguments; own [B] are the logits of the positives."""
+    settings = (float(temperature), float(eps), float(delta), int(normalize))
+    if reduction == "none":
+        losses: Tensor = _contrast_losses(query, candidates, own, candidate_weight, *settings)
+        return losses if query_weight is None else losses * query_weight
+    coefficients = query.new_ones(query.shape[0]) if query_weight is None else query_weight
+    wanted = (query.requires_grad, candidates.requires_grad)
+    if not torch.is_grad_enabled():
+        wanted = (False, False)
+    total: Tensor = _contrast_sum(
+        query, candidates, own, candidate_weight, coefficients, *settings, *wanted
+    )[0]
+    return total / query.shape[0] if reduction == "mean" else total
+
+
+def check_tables(op: str, **tables: Tensor) -> list[Tensor]:
+    """Checks tables of equal width, type and device; 16-bit ones come back as float32."""
+    (first_name, first), *others = tables.items()
+    check_table(op, first_name, first, STORAGE_TYPES)
+    for name, table in others:
+        check_table(op, name, table, STORAGE_TYPES)
+        if table.shape[1] != first.shape[1]:
+            raise ValueError(
+                f"{op}: {name} must have {first.shape[1]} columns like {first_name} "
+                f"(got {table.shape[1]})"
+            )
+        if table.dtype != first.dtype:
+            raise TypeError(
+                f"{op}: {name} must be of type {first.dtype} like {first_name} (got {table.dtype})"
+            )
+        check_same(op, (first_name, first), (name, table))
+    return [table if table.dtype in FLOAT_TYPES else table.float() for table in tables.values()]
+
+
+def check_weight(op: str, name: str, weight: Tensor | None, table: Tensor) -> Tensor | None:
+    """Checks a weight per row of a table; returns it in the table's type, without a gradient."""
+    if weight is None:
+        return None
+    if not isinstance(weight, Tensor):
+        raise TypeError(f"{op}: {name} must be a tensor (got {type(weight).__name__})")
+    if weight.shape != table.shape[:1]:
+        raise ValueError(
+            f"{op}: {name} must have shape ({table.shape[0]},) (got {tuple(weight.shape)})"
+        )
+    check_same(op, ("the tables", table), (name, weight))
+    return weight.detach().to(table.dtype)
+
+
+def check_settings(op: str, temperature: float, reduction: str, eps: float = 0.0) -> None:
+    """Refuses temperatures and reductions that mean nothing."""
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"{op}: temperature must be positive and finite (got {temperature})")
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"{op}: reduction must be one of {REDUCTIONS} (got {reduction!r})")
+    if not 0 <= eps < float("inf"):
+        raise ValueError(f"{op}: eps must be finite and not negative (got {eps})")
+
+
+def check_not_empty(op: str, name: str, table: Tensor) -> None:
+    """Refuses a table without rows."""
+    if table.shape[0] == 0:
+        raise ValueError(f"{op}: {name} must have at least one row (got none)")
+
+
+@torch.library.register_fake("rlmrec_fast::contrast_losses")
+def _fake_losses(query: Tensor, *_: object) -> Tensor:
+    return query.new_empty(query.shape[0])
+
+
+@torch.library.register_fake("rlmrec_fast::contrast_sum")
+def _fake_sum(
+    query: Tensor,
+    candidates: Tensor,
+    own: Tensor | None,
+    weights: Tensor | None,
+    coefficients: Tensor,
+    temperature: float,
+    eps: float,
+    delta: float,
+    normalize: int,
+    want_query: bool,
+    want_candidates: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    d = query.shape[1]
+    return (
+        query.new_empty(()),
+        query.new_empty(query.shape[0] if want_query else 0, d),
+        query.new_empty(candidates.shape[0] if want_candidates else 0, d),
+        query.new_empty(0 if own is None else query.shape[0]),
+    )
+
+
+def _setup_losses(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[:4])
+    ctx.settings = inputs[4:]
+
+
+def _backward_losses(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    query, candidates, own, _ = ctx.saved_tensors
+    wanted = ctx.needs_input_grad[:2]
+    _, *grads = _contrast_sum(*ctx.saved_tensors, grad.contiguous(), *ctx.settings, *wanted)
+    wants = (*wanted, own is not None)
+    chosen = [g if want else None for g, want in zip(grads, wants, strict=True)]
+    return (*once("contrast_losses", chosen, query, candidates), *[None] * 5)
+
+
+def _setup_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    ctx.save_for_backward(*output[1:], *inputs[:2])
+    ctx.mark_non_differentiable(*output[1:])
+    ctx.set_materialize_grads(False)
+    ctx.wants = (*inputs[-2:], inputs[2] is not None)
+
+
+def _backward_sum(ctx: Any, grad: Tensor | None, *_: object) -> tuple[Tensor | None, ...]:
+    if grad is None:
+        return (None,) * 11
+    *saved, query, candidates = ctx.saved_tensors
+    grads = [g * grad if want else None for g, want in zip(saved, ctx.wants, strict=True)]
+    return (*once("contrast_sum", grads, query, candidates), *[None] * 8)
+
+
+_contrast_losses = differentiable("rlmrec_fast::contrast_losses", _backward_losses, _setup_losses)
+_contrast_sum = differentiable("rlmrec_fast::contrast_sum", _backward_sum, _setup_sum)

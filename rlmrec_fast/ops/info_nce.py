@@ -1,0 +1,177 @@
+"""InfoNCE over cosines (van den Oord et al., 2018), as RLMRec (Ren et al., WWW 2024) takes it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from rlmrec_fast.ops._checks import check_ids
+from rlmrec_fast.ops._contrast import (
+    Normalize,
+    Reduction,
+    check_not_empty,
+    check_settings,
+    check_tables,
+    check_weight,
+    contrast,
+)
+
+Candidates = Literal["all", "batch"]
+
+
+def info_nce(
+    query: Tensor,
+    positive: Tensor,
+    candidates: Tensor,
+    temperature: float,
+    *,
+    query_weight: Tensor | None = None,
+    candidate_weight: Tensor | None = None,
+    reduction: Reduction = "sum",
+    eps: float = 1e-8,
+) -> Tensor:
+    """-cos(q, k+) / temperature + log sum_c w_c exp(cos(q, c) / temperature) for each query.
+
+    cos takes x / sqrt(eps + x . x). The positive is not excluded from the candidates, nor added to
+    them. The B x C matrix never exists: extra memory is O((B + C) d). A sum or mean costs three
+    matrix products, gradients included; losses by themselves one, and three more for gradients.
+
+    Args:
+        query: [B, d], float32 or float64 (16-bit tables are read as float32).
+        positive: [B, d], the positive of each query.
+        candidates: [C, d], C >= 1.
+        temperature: positive; from 0.01 to 10 and beyond.
+        query_weight: [B], factor of each query's loss; constant. None: 1.
+        candidate_weight: [C], w, not negative, such as how often a candidate occurs; constant.
+            None: 1.
+        reduction: ``"sum"`` of the weighted losses, ``"mean"``: the sum over B, or ``"none"``.
+        eps: not negative.
+
+    Returns:
+        A scalar, or [B] for ``"none"``. Equal for any number of threads, bit by bit.
+
+    Raises:
+        TypeError: an argument is of a wrong type.
+        ValueError: a shape, weight or setting is out of range.
+    """
+    query, positive, candidates = check_tables(
+        "info_nce", query=query, positive=positive, candidates=candidates
+    )
+    check_settings("info_nce", temperature, reduction, eps)
+    check_not_empty("info_nce", "candidates", candidates)
+    if positive.shape != query.shape:
+        raise ValueError(
+            f"info_nce: positive must have shape {tuple(query.shape)} like query "
+            f"(got {tuple(positive.shape)})"
+        )
+    return contrast(
+        query,
+        candidates,
+        _cosines(query, positive, eps) / temperature,
+        temperature=temperature,
+        eps=eps,
+        delta=0.0,
+        normalize=Normalize.ROOT,
+        query_weight=check_weight("info_nce", "query_weight", query_weight, query),
+        candidate_weight=check_weight("info_nce", "candidate_weight", candidate_weight, candidates),
+        reduction=reduction,
+    )
+
+
+def info_nce_by_id(
+    query_table: Tensor,
+    candidate_table: Tensor,
+    ids: Tensor,
+    temperature: float,
+    candidates: Candidates = "all",
+    *,
+    reduction: Reduction = "sum",
+    eps: float = 1e-8,
+) -> Tensor:
+    """`info_nce` of rows ``ids`` of one table with the same rows of another as positives.
+
+    Ids that are repeated are computed once and counted as often as they occur, which is the same
+    sum: a batch of recommendation triplets holds a third fewer users than rows, and fewer items.
+
+    Args:
+        query_table: [N, d], float32 or float64 (16-bit tables are read as float32).
+        candidate_table: [N, d], of the same type.
+        ids: int64 [B] in [0, N).
+        temperature: positive.
+        candidates: ``"all"`` rows of candidate_table, or those of the ``"batch"``, a repeated one
+            as often as it occurs.
+        reduction: ``"sum"``, ``"mean"`` or ``"none"`` of the B losses.
+        eps: as in `info_nce`.
+
+    Returns:
+        A scalar, or [B] for ``"none"``.
+
+    Raises:
+        TypeError: an argument is of a wrong type.
+        ValueError: a shape or setting is wrong or an id is out of range.
+    """
+    op = "info_nce_by_id"
+    query_table, candidate_table = check_tables(
+        op, query_table=query_table, candidate_table=candidate_table
+    )
+    check_settings(op, temperature, reduction, eps)
+    if candidate_table.shape != query_table.shape:
+        raise ValueError(
+            f"{op}: candidate_table must have shape {tuple(query_table.shape)} like query_table "
+            f"(got {tuple(candidate_table.shape)})"
+        )
+    if candidates not in ("all", "batch"):
+        raise ValueError(f"{op}: candidates must be 'all' or 'batch' (got {candidates!r})")
+    ids = check_ids(op, "ids", ids)
+    unique, place, counts = ids.unique(return_inverse=True, return_counts=True)
+    if len(unique) and (unique[0] < 0 or unique[-1] >= query_table.shape[0]):
+        wrong = unique[0] if unique[0] < 0 else unique[-1]
+        raise ValueError(
+            f"{op}: ids must be in [0, {query_table.shape[0]}) (got {int(wrong)} in the batch)"
+        )
+    positive = candidate_table.index_select(0, unique)
+    losses = info_nce(
+        query_table.index_select(0, unique),
+        positive,
+        candidate_table if candidates == "all" or not len(unique) else positive,
+        temperature,
+        query_weight=None if reduction == "none" else counts,
+        candidate_weight=counts if candidates == "batch" and len(unique) else None,
+        reduction="none" if reduction == "none" else "sum",
+        eps=eps,
+    )
+    if reduction == "none":
+        return losses.index_select(0, place)
+    return losses / len(ids) if reduction == "mean" else losses
+
+
+def symmetric_info_nce(
+    x: Tensor,
+    y: Tensor,
+    temperature: float,
+    *,
+    reduction: Reduction = "mean",
+    eps: float = 1e-8,
+) -> Tensor:
+    """In-batch InfoNCE in both directions, as CLIP (Radford et al., ICML 2021) averages them.
+
+    Args:
+        x: [B, d], B >= 1.
+        y: [B, d]; row i is the positive of x's row i, and the other way round.
+        temperature: positive.
+        reduction: ``"mean"`` or ``"sum"`` over the batch, or ``"none"``.
+        eps: as in `info_nce`.
+
+    Returns:
+        Half the loss of x against y plus half that of y against x: a scalar, or [B].
+    """
+    forth = info_nce(x, y, y, temperature, reduction=reduction, eps=eps)
+    back = info_nce(y, x, x, temperature, reduction=reduction, eps=eps)
+    return (forth + back) / 2
+
+
+def _cosines(x: Tensor, y: Tensor, eps: float) -> Tensor:
+    x_square, y_square = (z.square().sum(1).add(eps) for z in (x, y))
+    return (x * y).sum(1) * torch.rsqrt(x_square) * torch.rsqrt(y_square)
