@@ -37,7 +37,8 @@ def train(
         str | None, typer.Option(help="Backbone; see `rlmrec-fast models`. [lightgcn]")
     ] = None,
     align: Annotated[
-        str | None, typer.Option(help="Alignment with the items' and users' texts. [none]")
+        str | None,
+        typer.Option(help="contrastive or generative alignment with the texts' vectors. [none]"),
     ] = None,
     preset: Annotated[
         str | None,
@@ -57,6 +58,10 @@ def train(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting; may be repeated."),
     ] = None,
+    allow_zero_vectors: Annotated[
+        bool,
+        typer.Option("--allow-zero-vectors", help="Align with text vectors that are zero, too."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the run.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run; ends with the very same bits.")
@@ -70,6 +75,8 @@ def train(
     Example: `rlmrec-fast train --data amazon --model lightgcn`
 
     Example: `rlmrec-fast train --data amazon --seed 1 --set dim=64 --set reg_weight=1e-5`
+
+    Example: `rlmrec-fast train --data amazon --align contrastive --set projector_dtype=bfloat16`
 
     Example: `rlmrec-fast train --resume --out runs/amazon-lightgcn-2023`
     """
@@ -86,6 +93,7 @@ def train(
         device=device,
         overwrite=overwrite,
         resume=resume,
+        allow_zero_vectors=allow_zero_vectors,
     )
     raise typer.Exit(commands.train(request))
 
@@ -134,7 +142,7 @@ def recommend(
 @app.command()
 @user_errors()
 def models() -> None:
-    """Print the models that can be trained, where they come from, and their settings.
+    """Print the backbones and alignments that can be trained, with paper and settings.
 
     Example: `rlmrec-fast models`
     """

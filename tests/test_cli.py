@@ -133,7 +133,10 @@ def test_resuming_keeps_the_settings_of_the_run(run, data):
     ("words", "message"),
     [
         (["--model", "gccf"], "model must be one of lightgcn (got 'gccf')"),
-        (["--align", "contrastive"], "align must be one of none (got 'contrastive')"),
+        (
+            ["--align", "cosine"],
+            "align must be one of none, contrastive, generative (got 'cosine')",
+        ),
         (["--set", "dim=0"], "dim must be greater than or equal to 1 (got '0')"),
         (["--set", "keep_rate=2"], "keep_rate must be less than or equal to 1 (got '2')"),
         (["--set", "layers=2"], "did you mean num_layers?"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -30,8 +30,10 @@ class Batch(NamedTuple):
 class Backbone(nn.Module):
     """A graph recommender: from a table of ego embeddings to final embeddings, and its loss.
 
-    A subclass implements `forward` and, where its loss is more than BPR + reg, extends `loss`. Its
-    constructor's keywords are names of training settings, so that `create` can hand them over.
+    A subclass implements `forward` and, where its loss is more than BPR + reg, extends `views` and
+    `terms`: the first makes tables from ego embeddings, the second losses from tables, so that
+    whoever trains the backbone may change the one and compare the other. Its constructor's
+    keywords are names of training settings, so that `create` can hand them over.
 
     Args:
         graph: the training interactions.
@@ -83,29 +85,53 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
+    @property
+    def final_dim(self) -> int:
+        """Width d' of the final embeddings; here that of the ego embeddings."""
+        return int(self.embedding.shape[1])
+
+    def views(self, ego: Tensor, seed: int) -> tuple[Tensor, ...]:
+        """The tables that a step's loss is made of; here the final embeddings alone.
+
+        Args:
+            ego: `[N, d]`, users first.
+            seed: seed of the step.
+
+        Returns:
+            First the table that ranks, `[N, d']`, users first; then what else `terms` needs.
+        """
+        return (self(ego, seed),)
+
+    def terms(self, views: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
+        """What a batch loses on the tables of `views`, without reg; here BPR.
+
+        Returns:
+            Scalars, already weighted: `rec_loss`, and `cl_loss` or `infomax_loss` where a subclass
+            has them.
+        """
+        first_item = self.graph.num_users
+        positives, negatives = batch.positives + first_item, batch.negatives + first_item
+        return {"rec_loss": ops.bpr_loss(views[0], None, batch.users, positives, negatives)}
+
     def loss(self, batch: Batch, seed: int) -> dict[str, Tensor]:
-        """The loss of one batch, term by term and already weighted: here BPR + reg.
+        """The loss of one batch, term by term and already weighted.
 
         Args:
             batch: the triplets.
             seed: seed of the forward pass.
 
         Returns:
-            Scalars named `rec_loss`, `reg_loss` (and `cl_loss`, `infomax_loss` where a subclass
-            has them); the total is their sum.
+            The scalars of `terms` and `reg_loss`; the total is their sum.
         """
-        table = self(self.embedding, seed)
-        first_item = self.graph.num_users
-        positives, negatives = batch.positives + first_item, batch.negatives + first_item
-        return {
-            "rec_loss": ops.bpr_loss(table, None, batch.users, positives, negatives),
-            "reg_loss": self.reg_loss(),
-        }
+        terms = self.terms(self.views(self.embedding, seed), batch)
+        return {**terms, "reg_loss": self.reg_weight * squared_norm(self.parameters())}
 
-    def reg_loss(self) -> Tensor:
-        """`reg_weight` times the squared L2 norm of all parameters."""
-        norms = [ops.squared_norm(parameter) for parameter in self.parameters()]
-        return self.reg_weight * (norms[0] if len(norms) == 1 else torch.stack(norms).sum())
+    def compared(self, batch: Batch) -> Batch:
+        """The part of a batch that an alignment compares with texts: what the loss looks at.
+
+        A backbone whose loss ignores negatives leaves them out here.
+        """
+        return batch
 
     def split(self, table: Tensor) -> tuple[Tensor, Tensor]:
         """The users' and the items' part of a table of all nodes."""
@@ -120,6 +146,12 @@ class Backbone(nn.Module):
             return self.split(self.eval()(self.embedding, seed=0))
         finally:
             self.train(training)
+
+
+def squared_norm(parameters: Iterable[Tensor]) -> Tensor:
+    """The squared L2 norm of several parameters together."""
+    norms = [ops.squared_norm(parameter) for parameter in parameters]
+    return norms[0] if len(norms) == 1 else torch.stack(norms).sum()
 
 
 def check_bounds(where: str, holds: bool, what: str, got: object) -> None:

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from rlmrec_fast.training.files import writing_aside
 
-FORMAT = 1
+FORMAT = 2
+"""Raised whenever stored names change: 2 puts the backbone's under `backbone.`."""
 _ADAM = ("step", "exp_avg", "exp_avg_sq")
 Tensors = dict[str, Tensor]
 
@@ -152,6 +153,28 @@ def load_best(path: Path, model: nn.Module, identity: str) -> dict[str, Any]:
     tensors, header = load_tensors(path)
     require_identity(path, header, identity)
     load_model(path, model, tensors)
+    return header
+
+
+def load_best_part(path: Path, name: str, part: nn.Module, identity: str) -> dict[str, Any]:
+    """Puts the best parameters of one part of a model into it, and leaves the others unread.
+
+    Args:
+        path: file that holds the whole model's `state_dict`.
+        name: the attribute of the model that the part is.
+        part: the part to fill.
+        identity: hash of the settings and the data.
+
+    Returns:
+        The file's metadata: `epoch` and its `validation` metrics.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or belongs to other settings, other data or another model.
+    """
+    tensors, header = load_tensors(path)
+    require_identity(path, header, identity)
+    load_model(path, part, _part(tensors, f"{name}."))
     return header
 
 

@@ -15,15 +15,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from rlmrec_fast import alignment
 from rlmrec_fast.backbones import BACKBONES
 from rlmrec_fast.memory import keep_freed_memory
 from rlmrec_fast.training.evaluation import CUTOFFS
 from rlmrec_fast.training.inference import TrainedRun
-from rlmrec_fast.training.model import ALIGNMENTS, create_model, parse_device, require_available
+from rlmrec_fast.training.model import create_model, parse_device, require_available
 from rlmrec_fast.training.presets import choose_preset
 from rlmrec_fast.training.progress import progress_on
 from rlmrec_fast.training.run import RunConfig, RunFolder
 from rlmrec_fast.training.settings import Settings, parse_changes
+from rlmrec_fast.training.texts import require_texts
 from rlmrec_fast.training.trainer import (
     DivergenceError,
     Trainer,
@@ -53,6 +55,7 @@ class TrainRequest:
         device: `cpu` or `cuda`.
         overwrite: whether to replace a run.
         resume: whether to continue a run.
+        allow_zero_vectors: whether a new run aligns with text vectors that are zero, too.
     """
 
     data: Path | None = None
@@ -65,6 +68,7 @@ class TrainRequest:
     device: str = "cpu"
     overwrite: bool = False
     resume: bool = False
+    allow_zero_vectors: bool = False
 
 
 def changes_from(assignments: list[str], **flags: int | None) -> dict[str, Any]:
@@ -111,7 +115,9 @@ def train(request: TrainRequest) -> int:
         settings = run.config.settings
         progress = progress_on(console, settings)
         try:
-            model = create_model(settings, dataset, device)
+            # A run to resume has passed the check of its very vectors when it was started.
+            zeros = request.allow_zero_vectors or request.resume
+            model = create_model(settings, dataset, device, zeros)
             result = Trainer(model, dataset, settings, run, progress).fit()
         except KeyboardInterrupt:
             run.log("interrupted")
@@ -150,15 +156,20 @@ def _start(request: TrainRequest, console: Console) -> tuple[RunFolder, Dataset]
         [dataset.name, Path(os.path.abspath(request.data)).name]
     )
     settings = Settings.of(model, align, preset, request.changes)
+    texts = [] if align == "none" else [require_texts(dataset, request.allow_zero_vectors)]
     path = request.out or default_run(dataset.name, settings)
     config = RunConfig.of(settings, preset, dataset, request.data)
     run = RunFolder.create(path, config, request.overwrite)
-    facts = (
-        f"{model} on {dataset.name}: {dataset.train.shape[0]} users, {dataset.train.shape[1]} "
-        f"items, {dataset.train.nnz} training interactions\n"
-        f"preset {preset}: "
-        + ", ".join(f"{name} {value}" for name, value in settings.used().items())
-        + f"\nrun {path}, {torch.get_num_threads()} threads, device {request.device}"
+    aligned = "" if align == "none" else f", {align} alignment,"
+    used = ", ".join(f"{name} {value}" for name, value in settings.used().items())
+    facts = "\n".join(
+        [
+            f"{model}{aligned} on {dataset.name}: {dataset.train.shape[0]} users, "
+            f"{dataset.train.shape[1]} items, {dataset.train.nnz} training interactions",
+            *texts,
+            f"preset {preset}: {used}",
+            f"run {path}, {torch.get_num_threads()} threads, device {request.device}",
+        ]
     )
     run.log(facts)
     console.print(facts, soft_wrap=True)
@@ -236,14 +247,18 @@ def recommend(run: Path, user: str, k: int, data: Path | None, as_json: bool) ->
 
 
 def models() -> None:
-    """Prints the backbones that can be trained, with their settings."""
-    table = Table(title=f"backbones (alignments: {', '.join(ALIGNMENTS)})", title_justify="left")
-    for column in ("model", "paper", "settings (constructor defaults)"):
-        table.add_column(column)
-    for name, backbone in BACKBONES.items():
-        settings = backbone.parameters_and_defaults().items()
-        table.add_row(name, backbone.paper, ", ".join(f"{key} {value}" for key, value in settings))
-    _console().print(table)
+    """Prints the backbones and the alignments that can be trained, with their settings."""
+    for title, kinds in (
+        ("backbones (--model)", BACKBONES),
+        ("alignments of any backbone with texts (--align)", alignment.ALIGNMENTS),
+    ):
+        table = Table(title=title, title_justify="left")
+        for column in ("name", "paper", "settings (constructor defaults)"):
+            table.add_column(column)
+        for name, kind in kinds.items():
+            settings = kind.parameters_and_defaults().items()
+            table.add_row(name, kind.paper, ", ".join(f"{key} {value}" for key, value in settings))
+        _console().print(table)
 
 
 def _console(stderr: bool = False) -> Console:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from rlmrec_fast import ops
-from rlmrec_fast.training.checkpoint import load_best
+from rlmrec_fast.training.checkpoint import load_best_part
 from rlmrec_fast.training.evaluation import Evaluator, sorted_rows
-from rlmrec_fast.training.model import create_model
+from rlmrec_fast.training.model import create_backbone
 from rlmrec_fast.training.run import RunFolder
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ class Recommendation(NamedTuple):
 class TrainedRun:
     """The best weights of a run, together with the data set they were trained on.
 
+    The backbone alone is rebuilt: with whatever texts it was aligned, none are needed any more.
+
     Attributes:
         run: the run folder.
         dataset: the data set.
@@ -47,13 +49,13 @@ class TrainedRun:
     """
 
     def __init__(self, run: RunFolder, dataset: Dataset) -> None:
-        run.config.data.check(dataset)
-        model = create_model(run.config.settings, dataset)
-        header = load_best(run.best_path, model, run.config.identity)
+        run.config.data.check(dataset, texts=False)
+        backbone = create_backbone(run.config.settings, dataset)
+        header = load_best_part(run.best_path, "backbone", backbone, run.config.identity)
         self.run = run
         self.dataset = dataset
         self.epoch: int = header["epoch"]
-        self.user_embedding, self.item_embedding = model.final()
+        self.user_embedding, self.item_embedding = backbone.final()
 
     @classmethod
     def load(cls, path: Path | str, data: Path | str | None = None) -> TrainedRun:

@@ -6,15 +6,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rlmrec_fast import alignment
 from rlmrec_fast._library import build_info
+from rlmrec_fast.alignment import Recommender, Sizes
 from rlmrec_fast.backbones import BACKBONES, Backbone
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.training.settings import Settings
+from rlmrec_fast.training.texts import require_texts, text_table
 
 if TYPE_CHECKING:
     from rlmrec_fast.data import Dataset
 
-ALIGNMENTS = ("none",)
+ALIGNMENTS = ("none", *alignment.ALIGNMENTS)
 """Every alignment that can be trained."""
 
 
@@ -31,12 +34,40 @@ def require_available(model: str, align: str) -> None:
 
 
 def create_model(
-    settings: Settings, dataset: Dataset, device: torch.device | str = "cpu"
-) -> Backbone:
+    settings: Settings,
+    dataset: Dataset,
+    device: torch.device | str = "cpu",
+    allow_zero_vectors: bool = False,
+) -> Recommender:
     """Builds the training graph and the freshly initialised model on it.
 
+    Args:
+        settings: decide all of the model.
+        dataset: its training interactions, and for an alignment its text vectors.
+        device: where to train.
+        allow_zero_vectors: whether an alignment takes text vectors that are zero.
+
     Raises:
-        ValueError: the model or alignment is not available.
+        ValueError: the model or alignment is not available, or the text vectors do not do.
+    """
+    require_available(settings.model, settings.align)
+    kind = alignment.ALIGNMENTS.get(settings.align)
+    if kind is not None:
+        require_texts(dataset, allow_zero_vectors)
+    backbone = create_backbone(settings, dataset, device)
+    if kind is None:
+        return Recommender(backbone)
+    aligned = kind.create(text_table(dataset), Sizes.of(backbone), settings.used())
+    return Recommender(backbone, aligned.to(device))
+
+
+def create_backbone(
+    settings: Settings, dataset: Dataset, device: torch.device | str = "cpu"
+) -> Backbone:
+    """Builds the part of a model that inference needs, whatever it is trained with.
+
+    Raises:
+        ValueError: the model is not available.
     """
     require_available(settings.model, settings.align)
     backbone = BACKBONES[settings.model]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-Value = int | float
+Value = int | float | str
 PerDataset = tuple[Value, Value, Value]
 
 DATASETS = ("amazon", "yelp", "steam")
@@ -30,6 +30,9 @@ COMMON: Mapping[str, Value] = {
     "patience": 5,
     "seed": 2023,
 }
+
+ALIGNED: Mapping[str, Value] = {"projector_dtype": "float32"}
+"""Settings that every alignment has beside the published ones."""
 
 _SIMGCL: Mapping[str, Value | PerDataset] = {
     "keep_rate": 1.0,
@@ -189,7 +192,8 @@ def preset(model: str, align: str, name: str) -> dict[str, Value]:
     if name not in preset_names():
         raise ValueError(f"preset: name must be one of {', '.join(preset_names())} (got {name})")
     column = DATASETS.index(FALLBACK if name == DEFAULT else name)
-    values = {**COMMON, **PUBLISHED[model, align]}
+    aligned = {} if align == "none" else ALIGNED
+    values = {**COMMON, **aligned, **PUBLISHED[model, align]}
     return {
         setting: value[column] if isinstance(value, tuple) else value
         for setting, value in values.items()

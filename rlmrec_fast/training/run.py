@@ -32,10 +32,14 @@ from rlmrec_fast.training.files import ASIDE_PATTERN, write_text
 from rlmrec_fast.training.settings import Settings
 
 SPLITS = ("train", "validation", "test")
+VECTORS = ("user_vectors", "item_vectors")
 
 
 class Fingerprint(BaseModel):
-    """What tells one data set from another: its sizes and a hash of each matrix."""
+    """What tells one data set from another: its sizes and a hash of each matrix.
+
+    Text vectors are hashed where they are trained with, and are None elsewhere.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,12 +48,21 @@ class Fingerprint(BaseModel):
     train: str
     validation: str
     test: str
+    user_vectors: str | None = None
+    item_vectors: str | None = None
 
     @classmethod
-    def of(cls, dataset: Any) -> Fingerprint:
-        """The fingerprint of a data set with matrices `train`, `validation` and `test`."""
+    def of(cls, dataset: Any, texts: bool = False) -> Fingerprint:
+        """The fingerprint of a data set.
+
+        Args:
+            dataset: has matrices `train`, `validation` and `test`.
+            texts: whether its `user_vectors` and `item_vectors` count.
+        """
         users, items = dataset.train.shape
-        hashes = {split: _hash(getattr(dataset, split)) for split in SPLITS}
+        hashes: dict[str, Any] = {split: _hash(getattr(dataset, split)) for split in SPLITS}
+        for name in VECTORS if texts else ():
+            hashes[name] = _hash_vectors(getattr(dataset, name))
         return cls(users=users, items=items, **hashes)
 
     def differences(self, other: Fingerprint) -> list[str]:
@@ -67,13 +80,21 @@ class DataReference(BaseModel):
     path: str
     fingerprint: Fingerprint
 
-    def check(self, dataset: Any) -> None:
+    def check(self, dataset: Any, texts: bool = True) -> None:
         """Refuses a data set other than this one.
 
+        Args:
+            dataset: the data set.
+            texts: whether text vectors count, if they were trained with; not so at inference,
+                where they play no part.
+
         Raises:
-            ValueError: sizes or matrices differ; the message says which.
+            ValueError: sizes, matrices or vectors differ; the message says which.
         """
-        differences = self.fingerprint.differences(Fingerprint.of(dataset))
+        own = self.fingerprint
+        if not texts:
+            own = own.model_copy(update=dict.fromkeys(VECTORS))
+        differences = own.differences(Fingerprint.of(dataset, own.user_vectors is not None))
         if differences:
             raise ValueError(
                 f"run: the data set must be the one trained on, {self.name} from {self.path} "
@@ -94,7 +115,7 @@ class RunConfig(BaseModel):
     @classmethod
     def of(cls, settings: Settings, preset: str, dataset: Any, path: Path) -> RunConfig:
         """Describes a run about to start on a data set loaded from `path`."""
-        fingerprint = Fingerprint.of(dataset)
+        fingerprint = Fingerprint.of(dataset, texts=settings.align != "none")
         data = DataReference(name=dataset.name, path=str(path.resolve()), fingerprint=fingerprint)
         versions = {
             "rlmrec_fast": __version__,
@@ -121,7 +142,7 @@ class RunConfig(BaseModel):
     @property
     def identity(self) -> str:
         """A hash of all that decides the run's result: settings and data."""
-        text = self.settings.digest() + self.data.fingerprint.model_dump_json()
+        text = self.settings.digest() + self.data.fingerprint.model_dump_json(exclude_none=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -300,6 +321,17 @@ def _lock(path: Path) -> int:
             f"run: {path} must be free (got a lock: another process is training in it)"
         ) from None
     return descriptor
+
+
+def _hash_vectors(vectors: Any) -> str | None:
+    """Depends on the values as they are stored; None for no vectors."""
+    if vectors is None:
+        return None
+    digest = hashlib.sha256(f"{vectors.dtype.name} {vectors.shape}".encode())
+    # In blocks: a table may be mapped from disk and larger than memory.
+    for start in range(0, len(vectors), 4096):
+        digest.update(vectors[start : start + 4096].tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _hash(matrix: Any) -> str:

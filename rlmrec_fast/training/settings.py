@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from rlmrec_fast.training.presets import PUBLISHED, preset
+from rlmrec_fast.training.presets import ALIGNED, PUBLISHED, preset
 
 Positive = Annotated[float, Field(gt=0)]
 Weight = Annotated[float, Field(ge=0)]
@@ -57,6 +57,7 @@ class Settings(BaseModel):
     mask_ratio: Share | None = None
     recon_weight: Weight | None = None
     recon_temperature: Positive | None = None
+    projector_dtype: Literal["float32", "bfloat16"] | None = None
 
     @model_validator(mode="after")
     def _has_exactly_the_fields_of_its_model(self) -> Settings:
@@ -69,7 +70,8 @@ class Settings(BaseModel):
         return self
 
     def _uses(self, name: str) -> bool:
-        return name in PUBLISHED.get((self.model, self.align), {})
+        aligned = self.align != "none" and name in ALIGNED
+        return aligned or name in PUBLISHED.get((self.model, self.align), {})
 
     @classmethod
     def of(

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from rlmrec_fast import ops
-from rlmrec_fast.backbones import Backbone, Batch
+from rlmrec_fast.alignment import Recommender
+from rlmrec_fast.backbones import Batch
 from rlmrec_fast.training.checkpoint import (
     Tensors,
     TrainingState,
@@ -64,7 +65,7 @@ class TrainingResult:
 
 
 class Trainer:
-    """Trains a backbone on a data set.
+    """Trains a model on a data set.
 
     An epoch draws one negative per training interaction, shuffles, and walks all triplets once in
     batches (the last one smaller). Every `eval_every` epochs, and after the last one, the
@@ -74,7 +75,7 @@ class Trainer:
     number of threads.
 
     Args:
-        backbone: the model; its device is used.
+        model: a backbone with or without an alignment; its device is used.
         dataset: has scipy sparse `U x I` matrices `train`, `validation` and `test`.
         settings: batch size, learning rate, when to stop, seed.
         run: folder for metrics and checkpoints. If it holds a checkpoint, training goes on from
@@ -88,13 +89,13 @@ class Trainer:
 
     def __init__(
         self,
-        backbone: Backbone,
+        model: Recommender,
         dataset: Dataset,
         settings: Settings,
         run: RunFolder | None = None,
         progress: Silent | None = None,
     ) -> None:
-        graph = backbone.graph
+        graph = model.graph
         if (graph.num_users, graph.num_items) != tuple(dataset.train.shape):
             raise ValueError(
                 f"Trainer: the graph must have the data set's {dataset.train.shape} users and "
@@ -103,23 +104,21 @@ class Trainer:
         require_trainable(dataset)
         if run is not None:
             run.config.check(settings, dataset)
-        self.backbone = backbone
+        self.model = model
         self.dataset = dataset
         self.settings = settings
         self.run = run
         self.progress = progress or Silent()
-        self.device = backbone.graph.device
+        self.device = model.graph.device
         self.validation = Evaluator(dataset.train, dataset.validation, device=self.device)
         self.test = Evaluator(dataset.train, dataset.test, device=self.device)
         self.users, self.positives = graph.interactions()
-        self.optimizer = torch.optim.Adam(
-            backbone.parameters(), lr=settings.learning_rate, fused=True
-        )
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
         self.state = TrainingState()
         self.best: Tensors = {}
 
     def fit(self) -> TrainingResult:
-        """Trains to the end, leaving the best weights in the backbone.
+        """Trains to the end, leaving the best weights in the model.
 
         Returns:
             The result; that of `result.json` if the run was finished before.
@@ -142,8 +141,8 @@ class Trainer:
                 if MONITOR in record or perf_counter() - saved > CHECKPOINT_SECONDS:
                     self._save()
                     saved = perf_counter()
-            self.backbone.load_state_dict(self.best)
-            test = self.test(*self.backbone.final())
+            self.model.load_state_dict(self.best)
+            test = self.test(*self.model.final())
             self.state.seconds = perf_counter() - started
             return self._finish(test)
 
@@ -156,7 +155,7 @@ class Trainer:
         """Walks all training interactions once.
 
         Args:
-            epoch: its number, from 1; decides the negatives, the order and the dropout.
+            epoch: its number, from 1; decides the negatives, the order, the masks and the dropout.
 
         Returns:
             The mean of every loss term over the steps.
@@ -164,12 +163,12 @@ class Trainer:
         Raises:
             DivergenceError: a mean is not finite.
         """
-        self.backbone.train()
+        self.model.train()
         batches = self.batches(epoch)
         sums: dict[str, Tensor] = {}
         for index, batch in enumerate(batches):
             step = (epoch - 1) * len(batches) + index
-            terms = self.backbone.loss(batch, ops.derive_seed(self.settings.seed, _STEP, step))
+            terms = self.model.loss(batch, ops.derive_seed(self.settings.seed, _STEP, step))
             self.optimizer.zero_grad(set_to_none=True)
             _total(terms).backward()
             self.optimizer.step()
@@ -193,7 +192,7 @@ class Trainer:
 
     def batches(self, epoch: int) -> list[Batch]:
         """The shuffled triplets of an epoch; every training interaction is in one batch."""
-        seed, graph = self.settings.seed, self.backbone.graph
+        seed, graph = self.settings.seed, self.model.graph
         negatives = ops.sample_negatives(graph, ops.derive_seed(seed, _NEGATIVES, epoch))
         # Drawn on the CPU, so that the order is the same on every device.
         generator = torch.Generator().manual_seed(ops.derive_seed(seed, _SHUFFLE, epoch))
@@ -212,11 +211,11 @@ class Trainer:
         record = {"epoch": epoch, **self.train_epoch(epoch), "seconds": perf_counter() - started}
         state.epoch = epoch
         if epoch % settings.eval_every == 0 or epoch == settings.max_epochs:
-            metrics = self.validation(*self.backbone.final())
+            metrics = self.validation(*self.model.final())
             record |= metrics
             if not state.best_epoch or metrics[MONITOR] > state.best_metrics[MONITOR]:
                 state.best_epoch, state.best_metrics, state.bad_evaluations = epoch, metrics, 0
-                weights = self.backbone.state_dict()
+                weights = self.model.state_dict()
                 self.best = {name: tensor.clone() for name, tensor in weights.items()}
             else:
                 state.bad_evaluations += 1
@@ -233,9 +232,7 @@ class Trainer:
         if self.run is None:
             return
         identity = self.run.config.identity
-        save_last(
-            self.run.last_path, self.backbone, self.optimizer, self.state, self.best, identity
-        )
+        save_last(self.run.last_path, self.model, self.optimizer, self.state, self.best, identity)
         if self.state.best_epoch == self.state.epoch:
             self._save_best(self.run)
 
@@ -254,9 +251,7 @@ class Trainer:
             return
         if run.last_path.exists():
             identity = run.config.identity
-            self.state, self.best = load_last(
-                run.last_path, self.backbone, self.optimizer, identity
-            )
+            self.state, self.best = load_last(run.last_path, self.model, self.optimizer, identity)
             self.progress.say(f"going on after epoch {self.state.epoch}")
             run.log(f"going on after epoch {self.state.epoch}")
         run.keep_metrics(self.state.epoch)
@@ -287,7 +282,7 @@ class Trainer:
             result = TrainingResult(**stored)
         except TypeError as error:
             raise ValueError(f"run: {run.result_path} must be a result (got {error})") from None
-        load_best(run.best_path, self.backbone, run.config.identity)
+        load_best(run.best_path, self.model, run.config.identity)
         return result
 
 

@@ -100,7 +100,7 @@ def test_a_foreign_safetensors_file_is_refused(path):
     with pytest.raises(ValueError, match="must be a whole checkpoint of rlmrec_fast"):
         load_tensors(path)
     save_file({"x": torch.ones(2)}, path, metadata={"rlmrec_fast": json.dumps({"format": 99})})
-    with pytest.raises(ValueError, match=r"must have format 1 \(got 99\)"):
+    with pytest.raises(ValueError, match=r"must have format 2 \(got 99\)"):
         load_tensors(path)
 
 

@@ -13,18 +13,20 @@ from rlmrec_fast.training.settings import Settings
 @pytest.mark.parametrize("name", BACKBONES)
 def test_a_model_is_built_from_its_settings_on_the_training_graph(name, dataset):
     settings = Settings.of(name, changes={"dim": 8, "seed": 5})
-    created = create_model(settings, dataset)
+    model = create_model(settings, dataset)
+    created = model.backbone
     assert isinstance(created, BACKBONES[name])
+    assert model.alignment is None
     assert created.graph.num_interactions == dataset.train.nnz
     assert created.graph.self_loops is BACKBONES[name].self_loops
     assert created.embedding.shape == (70, 8)
-    again = create_model(settings, dataset)
+    again = create_model(settings, dataset).backbone
     assert torch.equal(created.embedding, again.embedding)
 
 
 def test_every_setting_reaches_the_backbone(dataset):
     settings = make_settings(num_layers=1, keep_rate=0.5, reg_weight=0.125)
-    created = create_model(settings, dataset)
+    created = create_model(settings, dataset).backbone
     assert (created.num_layers, created.keep_rate, created.reg_weight) == (1, 0.5, 0.125)
 
 
@@ -32,7 +34,9 @@ def test_a_published_model_that_cannot_be_trained_yet_is_refused_with_what_can(d
     Settings.of("dccf")
     with pytest.raises(ValueError, match=r"model must be one of lightgcn.* \(got 'dccf'\)"):
         create_model(Settings.of("dccf"), dataset)
-    with pytest.raises(ValueError, match=r"align must be one of none.* \(got 'cosine'\)"):
+    with pytest.raises(
+        ValueError, match=r"align must be one of none, contrastive, generative \(got 'cosine'\)"
+    ):
         require_available("lightgcn", "cosine")
 
 

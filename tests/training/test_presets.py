@@ -78,6 +78,8 @@ def expected(row: str, dataset: str) -> tuple[str, str, dict[str, float]]:
     if gen != "-":
         names = ("mask_ratio", "recon_weight", "recon_temperature")
         values |= zip(names, cells(gen, column), strict=True)
+    if align != "none":
+        values["projector_dtype"] = "float32"
     return model, align, values
 
 

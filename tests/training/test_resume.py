@@ -149,14 +149,14 @@ def test_a_run_stopped_inside_an_epoch_goes_on_to_the_same_bits(tmp_path, config
     train(tmp_path / "whole", config, make_trainer)
     with RunFolder.create(tmp_path / "stopped", config) as run:
         trainer = make_trainer(run)
-        loss = trainer.backbone.loss
+        loss = trainer.model.loss
 
         def interrupting(batch, seed):
             if trainer.state.epoch == 4:
                 raise KeyboardInterrupt
             return loss(batch, seed)
 
-        trainer.backbone.loss = interrupting
+        trainer.model.loss = interrupting
         with pytest.raises(KeyboardInterrupt):
             trainer.fit()
         before = load_tensors(run.last_path)[1]["state"]["seconds"]
@@ -225,7 +225,7 @@ def test_a_finished_run_is_left_as_it_is_and_gives_its_result_again(tmp_path, co
         assert trainer.fit() == first
     assert {path.name: path.read_bytes() for path in run.path.iterdir()} == before
     weights = load_tensors(run.best_path)[0]
-    assert torch.equal(trainer.backbone.embedding, weights["embedding"])
+    assert torch.equal(trainer.model.backbone.embedding, weights["backbone.embedding"])
 
 
 def test_a_result_that_is_none_is_told(tmp_path, config, make_trainer):

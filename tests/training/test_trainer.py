@@ -9,6 +9,7 @@ import scipy.sparse as sp
 import torch
 from small_runs import make_dataset, make_settings
 
+from rlmrec_fast.alignment import Recommender
 from rlmrec_fast.backbones import LightGCN
 from rlmrec_fast.data import Dataset
 from rlmrec_fast.training.evaluation import evaluate
@@ -41,7 +42,7 @@ def test_an_epoch_visits_every_interaction_once_and_no_negative_is_a_positive(
 
 def test_an_epoch_takes_the_steps_of_adam_on_the_loss_of_every_batch(make_trainer, dataset):
     trainer = make_trainer(num_layers=1, keep_rate=1.0, reg_weight=0.01, batch_size=150)
-    table = trainer.backbone.embedding.detach().double().requires_grad_()
+    table = trainer.model.backbone.embedding.detach().double().requires_grad_()
     optimizer = torch.optim.Adam([table], lr=trainer.settings.learning_rate)
     users, items = dataset.train.shape
     adjacency = torch.zeros(users + items, users + items, dtype=torch.float64)
@@ -64,15 +65,15 @@ def test_an_epoch_takes_the_steps_of_adam_on_the_loss_of_every_batch(make_traine
     )
     assert losses["cl_loss"] == losses["infomax_loss"] == 0
     torch.testing.assert_close(
-        trainer.backbone.embedding.detach().double(), table.detach(), rtol=1e-3, atol=1e-4
+        trainer.model.backbone.embedding.detach().double(), table.detach(), rtol=1e-3, atol=1e-4
     )
 
 
 def test_steps_of_an_epoch_and_epochs_have_seeds_of_their_own(make_trainer):
     trainer = make_trainer()
     seeds = []
-    loss = trainer.backbone.loss
-    trainer.backbone.loss = lambda batch, seed: (seeds.append(seed), loss(batch, seed))[1]
+    loss = trainer.model.loss
+    trainer.model.loss = lambda batch, seed: (seeds.append(seed), loss(batch, seed))[1]
     trainer.train_epoch(1)
     trainer.train_epoch(2)
     assert len(seeds) == 2 * len(trainer.batches(1))
@@ -81,8 +82,8 @@ def test_steps_of_an_epoch_and_epochs_have_seeds_of_their_own(make_trainer):
 
 def test_training_drops_edges_whatever_mode_the_model_came_in(make_trainer):
     trainers = [make_trainer(keep_rate=0.5) for _ in range(3)]
-    trainers[1].backbone.eval()
-    trainers[2].backbone.keep_rate = 1.0
+    trainers[1].model.eval()
+    trainers[2].model.backbone.keep_rate = 1.0
     losses = [trainer.train_epoch(1)["rec_loss"] for trainer in trainers]
     assert losses[0] == losses[1] != losses[2]
 
@@ -129,7 +130,7 @@ def test_the_best_weights_are_evaluated_not_the_last(make_trainer, dataset):
     assert result.epochs == best + 4 * 3, "the run must have stopped by patience"
     assert result.validation == scores[best]
     assert result.test == evaluate(*tables[best], dataset.train, dataset.test)
-    assert all(map(torch.equal, trainer.backbone.final(), tables[best]))
+    assert all(map(torch.equal, trainer.model.final(), tables[best]))
 
 
 def test_evaluation_happens_every_so_many_epochs_and_after_the_last(make_trainer, config, tmp_path):
@@ -156,7 +157,7 @@ def fitted_table(dataset: Dataset, threads: int, **changes) -> torch.Tensor:
         settings = make_settings(max_epochs=3, eval_every=1, **changes)
         model = create_model(settings, dataset)
         Trainer(model, dataset, settings).fit()
-        return model.embedding.detach()
+        return model.backbone.embedding.detach()
     finally:
         torch.set_num_threads(before)
 
@@ -175,7 +176,7 @@ def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads():
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_term(make_trainer):
     trainer = make_trainer(batch_size=10_000)
-    loss = trainer.backbone.loss
+    loss = trainer.model.loss
 
     def breaking(batch, seed):
         terms = loss(batch, seed)
@@ -183,7 +184,7 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_term(make_trainer):
             terms["reg_loss"] = terms["reg_loss"] * float("nan")
         return terms
 
-    trainer.backbone.loss = breaking
+    trainer.model.loss = breaking
     with pytest.raises(DivergenceError, match=r"reg_loss must be finite \(got nan in epoch 3"):
         trainer.fit()
 
@@ -191,9 +192,9 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_term(make_trainer):
 def test_a_diverging_run_keeps_its_last_good_checkpoint(make_trainer, config, tmp_path):
     with RunFolder.create(tmp_path / "run", config) as run:
         trainer = make_trainer(run)
-        loss = trainer.backbone.loss
+        loss = trainer.model.loss
         infinite = torch.tensor(float("inf"))
-        trainer.backbone.loss = lambda batch, seed: (
+        trainer.model.loss = lambda batch, seed: (
             loss(batch, seed) | ({"cl_loss": infinite} if trainer.state.epoch == 3 else {})
         )
         with pytest.raises(DivergenceError, match=r"cl_loss must be finite \(got inf in epoch 4"):
@@ -214,7 +215,7 @@ def test_an_empty_split_is_refused_by_name(dataset, split):
 
 
 def test_a_graph_of_another_size_is_refused(dataset):
-    model = LightGCN(create_model(make_settings(), make_dataset(users=41)).graph)
+    model = Recommender(LightGCN(create_model(make_settings(), make_dataset(users=41)).graph))
     with pytest.raises(ValueError, match=r"must have the data set's \(40, 30\).*got \(41, 30\)"):
         Trainer(model, dataset, make_settings())
 
