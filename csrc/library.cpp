@@ -48,13 +48,13 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
   // one by one; or their sum weighted by coefficients, with its gradients as far as they are
   // wanted.
   m.def(
-      "contrast_losses(Tensor query, Tensor candidates, Tensor? own, Tensor? weights, float "
+      "contrast_losses(Tensor query, Tensor candidates, Tensor? positive, Tensor? weights, float "
       "temperature, float eps, float delta, int normalize) -> Tensor");
   m.def(
-      "contrast_sum(Tensor query, Tensor candidates, Tensor? own, Tensor? weights, Tensor "
+      "contrast_sum(Tensor query, Tensor candidates, Tensor? positive, Tensor? weights, Tensor "
       "coefficients, float temperature, float eps, float delta, int normalize, bool want_query, "
-      "bool want_candidates) -> (Tensor total, Tensor grad_query, Tensor grad_candidates, Tensor "
-      "grad_own)");
+      "bool want_candidates, bool want_positive) -> (Tensor total, Tensor grad_query, Tensor "
+      "grad_candidates, Tensor grad_positive)");
 
   // One uniform non-positive item per interaction.
   m.def("sample_negatives(Tensor offsets, Tensor items, Tensor seed, int num_items) -> Tensor");

@@ -19,7 +19,7 @@ constexpr int64_t kLeastStrips = 8;
 // What is asked of one call, checked.
 struct Request {
   Tensor query, candidates;
-  std::optional<Tensor> own, weights;
+  std::optional<Tensor> positive, weights;
   double temperature, eps, delta;
   Normalize normalize;
 
@@ -29,7 +29,7 @@ struct Request {
 };
 
 Request check_request(const char* op, const Tensor& query, const Tensor& candidates,
-                      const std::optional<Tensor>& own, const std::optional<Tensor>& weights,
+                      const std::optional<Tensor>& positive, const std::optional<Tensor>& weights,
                       double temperature, double eps, double delta, int64_t normalize) {
   Request request{check_table(query, "contrast: query"),
                   check_table(candidates, "contrast: candidates"),
@@ -39,14 +39,6 @@ Request check_request(const char* op, const Tensor& query, const Tensor& candida
                   eps,
                   delta,
                   static_cast<Normalize>(normalize)};
-  const auto vector = [&](const std::optional<Tensor>& tensor, int64_t size,
-                          const char* name) -> std::optional<Tensor> {
-    if (!tensor) return std::nullopt;
-    check(tensor->dim() == 1 && tensor->numel() == size &&
-              tensor->scalar_type() == query.scalar_type(),
-          op, ": ", name, " must be a vector of ", size, " elements of query's type");
-    return torch::stable::contiguous(*tensor);
-  };
   check(query.size(1) == candidates.size(1), op, ": candidates must have ", query.size(1),
         " columns like query (got ", candidates.size(1), ")");
   check(query.scalar_type() == candidates.scalar_type(), op,
@@ -57,8 +49,18 @@ Request check_request(const char* op, const Tensor& query, const Tensor& candida
   check(eps >= 0 && delta >= 0, op, ": eps and delta must not be negative");
   check(normalize >= 0 && normalize <= 2, op, ": normalize must be 0, 1 or 2 (got ", normalize,
         ")");
-  request.own = vector(own, query.size(0), "own");
-  request.weights = vector(weights, candidates.size(0), "weights");
+  if (positive) {
+    request.positive = check_table(*positive, "contrast: positive");
+    check(positive->size(0) == query.size(0) && positive->size(1) == query.size(1) &&
+              positive->scalar_type() == query.scalar_type(),
+          op, ": positive must have query's shape and type");
+  }
+  if (weights) {
+    check(weights->dim() == 1 && weights->numel() == candidates.size(0) &&
+              weights->scalar_type() == query.scalar_type(),
+          op, ": weights must be a vector of ", candidates.size(0), " elements of query's type");
+    request.weights = torch::stable::contiguous(*weights);
+  }
   return request;
 }
 
@@ -69,6 +71,7 @@ class Contrast {
       : request_(request),
         x_(const_data<T>(request.query)),
         k_(const_data<T>(request.candidates)),
+        p_(request.positive ? const_data<T>(*request.positive) : nullptr),
         d_(request.d()) {
     const ContrastShape shape = RLMREC_FAST_CALL(contrast_shape<T>, d_);
     num_strips_ = (request.num_queries() + shape.strip - 1) / shape.strip;
@@ -78,21 +81,28 @@ class Contrast {
     args_.num_tiles = (request.num_candidates() + shape.tile - 1) / shape.tile;
   }
 
-  // The losses; with coefficients also the gradients of their weighted sum, where not null.
-  void run(T* losses, const T* coefficients, T* grad_query, T* grad_candidates, T* grad_own) {
-    pack(grad_query != nullptr);
+  // Gradients of the losses' weighted sum; null where they are not wanted.
+  struct Gradients {
+    T* query = nullptr;
+    T* candidates = nullptr;
+    T* positive = nullptr;
+  };
+
+  // The losses and, given coefficients, gradients.
+  void run(T* losses, const T* coefficients, Gradients out) {
+    losses_ = losses;
+    coefficients_ = coefficients;
+    pack(out.query != nullptr);
     const ContrastShape& shape = args_.shape;
     const int64_t rows = num_strips_ * shape.strip;
     sums_ = Scratch<double>(rows);
     std::fill(sums_.get(), sums_.get() + rows, 0.0);
     args_.sums = sums_.get();
-    if (grad_query != nullptr) pulls_ = zeros(rows * shape.width);
+    if (out.query != nullptr) pulls_ = zeros(rows * shape.width);
     args_.pulls = pulls_.get();
-    shares_ = Scratch<T>(rows);
-    const Rows out{losses, coefficients, grad_own};
-    if (grad_candidates == nullptr) {
+    if (out.candidates == nullptr) {
       forward(0, num_strips_, 0, args_.num_tiles);
-      finish(0, num_strips_, out);
+      finish(0, num_strips_);
     } else {
       sources_ = Scratch<T>(rows * shape.width);
       args_.sources = sources_.get();
@@ -101,24 +111,12 @@ class Contrast {
       const int64_t strip_bytes =
           args_.num_tiles * shape.tile * shape.strip * static_cast<int64_t>(sizeof(T));
       const int64_t strips = kPowerBytes / strip_bytes;
-      strips >= std::min(kLeastStrips, num_strips_) ? keep_and_push(strips, out)
-                                                    : recompute_and_push(out);
-      differentiate_norms(k_, request_.candidates.stride(0), request_.num_candidates(),
-                          pushes_.get(), inverse_k_.get(), nullptr, grad_candidates);
+      strips >= std::min(kLeastStrips, num_strips_) ? keep_and_push(strips) : recompute_and_push();
     }
-    if (grad_query != nullptr) {
-      differentiate_norms(x_, request_.query.stride(0), request_.num_queries(), pulls_.get(),
-                          inverse_q_.get(), shares_.get(), grad_query);
-    }
+    differentiate(out);
   }
 
  private:
-  struct Rows {
-    T* losses;
-    const T* coefficients;
-    T* grad_own;
-  };
-
   static Scratch<T> zeros(int64_t count) {
     Scratch<T> table(count);
     T* data = table.get();
@@ -147,6 +145,7 @@ class Contrast {
     const auto scale = static_cast<T>(log2_scale);
     inverse_q_ = inverse_norms_of(x_, request_.query.stride(0), num_queries);
     inverse_k_ = inverse_norms_of(k_, request_.candidates.stride(0), num_candidates);
+    if (p_ != nullptr) pack_positives();
     strips_ = Scratch<T>(num_strips_ * shape.strip * d_);
     in_parts(0, num_strips_, 64, [&](int64_t begin, int64_t end) {
       RLMREC_FAST_CALL(pack_strips, x_, request_.query.stride(0), num_queries, d_, inverse_q_.get(),
@@ -174,6 +173,20 @@ class Contrast {
     in_parts(0, num_strips_, 8, [&](int64_t begin, int64_t end) {
       RLMREC_FAST_CALL(contrast_maxima, args_, shifts_.get(), begin, end);
     });
+  }
+
+  void pack_positives() {
+    const int64_t count = request_.num_queries(), stride = request_.positive->stride(0);
+    inverse_p_ = inverse_norms_of(p_, stride, count);
+    own_ = Scratch<T>(count);
+    in_parts(0, count, 1024, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(row_dots, x_, request_.query.stride(0), p_, stride, d_, own_.get(), begin,
+                       end);
+    });
+    for (int64_t row = 0; row < count; ++row) {
+      own_.get()[row] *= static_cast<T>(inverse_q_.get()[row] * inverse_p_.get()[row] /
+                                        static_cast<T>(request_.temperature));
+    }
   }
 
   Scratch<T> inverse_norms_of(const T* x, int64_t stride, int64_t count) {
@@ -228,22 +241,22 @@ class Contrast {
   }
 
   // Three products: each block's exponentials wait for their sums.
-  void keep_and_push(int64_t strips, const Rows& out) {
+  void keep_and_push(int64_t strips) {
     strips = std::min(strips, num_strips_);
     Scratch<T> powers(strips * args_.num_tiles * args_.shape.tile * args_.shape.strip);
     for (int64_t first = 0; first < num_strips_; first += strips) {
       const int64_t last = std::min(num_strips_, first + strips);
       keep_powers(powers, first, 0, args_.num_tiles);
       forward(first, last, 0, args_.num_tiles);
-      finish(first, last, out);
+      finish(first, last);
       push(last, 0, args_.num_tiles);
     }
   }
 
   // Four products, for so many candidates that not even a few strips' exponentials can wait.
-  void recompute_and_push(const Rows& out) {
+  void recompute_and_push() {
     forward(0, num_strips_, 0, args_.num_tiles);
-    finish(0, num_strips_, out);
+    finish(0, num_strips_);
     args_.sums = nullptr;
     args_.pulls = nullptr;
     const int64_t strips = std::min<int64_t>(num_strips_, 4 * kLeastStrips);
@@ -263,99 +276,156 @@ class Contrast {
   }
 
   // From sums to losses, and to each query's share of the gradients.
-  void finish(int64_t strip_begin, int64_t strip_end, const Rows& out) {
-    const int64_t strip = args_.shape.strip, width = args_.shape.width;
-    const T* own = request_.own ? const_data<T>(*request_.own) : nullptr;
-    in_parts(strip_begin * strip, strip_end * strip, 256, [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        const bool real = row < request_.num_queries();
-        const double shift = shifts_.get()[row];
-        const double sum = sums_.get()[row] + request_.delta * std::exp2(-shift);
-        const double lse = (shift + std::log2(sum)) * std::numbers::ln2;
-        double loss = lse, slope = 1;
-        if (real && own != nullptr && request_.delta > 0) {
-          const double ratio = std::exp(own[row] - lse);
-          loss = -std::log(ratio + request_.delta);
-          slope = ratio / (ratio + request_.delta);
-        } else if (real && own != nullptr) {
-          loss = lse - own[row];
-        }
-        if (real) out.losses[row] = static_cast<T>(loss);
-        if (out.coefficients == nullptr) continue;
-        const double weight = real ? slope * out.coefficients[row] : 0;
-        if (real && out.grad_own != nullptr) out.grad_own[row] = static_cast<T>(-weight);
-        const double share = real ? weight / (request_.temperature * sum) : 0;
-        shares_.get()[row] = static_cast<T>(share);
-        if (!sources_) continue;
-        const T factor = real ? static_cast<T>(share) * inverse_q_.get()[row] : T{0};
-        const T* values = x_ + (real ? row : 0) * request_.query.stride(0);
-        T* source = sources_.get() + row * width;
-        for (int64_t column = 0; column < width; ++column) {
-          source[column] = real && column < d_ ? values[column] * factor : T{0};
-        }
-      }
+  void finish(int64_t strip_begin, int64_t strip_end) {
+    const int64_t strip = args_.shape.strip;
+    if (coefficients_ != nullptr && !shares_) {
+      shares_ = Scratch<T>(num_strips_ * strip);
+      source_factors_ = Scratch<T>(num_strips_ * strip);
+      own_factors_ = Scratch<T>(num_strips_ * strip);
+    }
+    const int64_t last = std::min(strip_end * strip, request_.num_queries());
+    in_parts(strip_begin * strip, last, 256, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) finish_row(row);
+    });
+    if (!sources_) return;
+    in_parts(strip_begin, strip_end, 64, [&](int64_t begin, int64_t end) {
+      RLMREC_FAST_CALL(pack_sources, x_, request_.query.stride(0), request_.num_queries(), d_,
+                       source_factors_.get(), sources_.get(), begin, end);
     });
   }
 
-  void differentiate_norms(const T* x, int64_t stride, int64_t count, const T* grad,
-                           const T* inverse, const T* factor, T* out) {
-    const bool project = request_.normalize != Normalize::none;
+  void finish_row(int64_t row) {
+    const double shift = shifts_.get()[row];
+    const double sum = sums_.get()[row] + request_.delta * std::exp2(-shift);
+    const double lse = (shift + std::log2(sum)) * std::numbers::ln2;
+    double loss = lse, slope = 1;
+    if (p_ != nullptr) loss -= own_.get()[row];
+    if (p_ != nullptr && request_.delta > 0) {
+      const double ratio = std::exp(-loss);
+      loss = -std::log(ratio + request_.delta);
+      slope = ratio / (ratio + request_.delta);
+    }
+    losses_[row] = static_cast<T>(loss);
+    if (coefficients_ == nullptr) return;
+    const double weight = slope * coefficients_[row] / request_.temperature;
+    shares_.get()[row] = static_cast<T>(weight / sum);
+    source_factors_.get()[row] = static_cast<T>(weight / sum * inverse_q_.get()[row]);
+    own_factors_.get()[row] = static_cast<T>(-weight);
+  }
+
+  void differentiate(Gradients out) {
+    const int64_t queries = request_.num_queries();
+    NormalizeBackwardArgs<T> args{};
+    args.d = d_;
+    args.project = request_.normalize != Normalize::none;
+    if (out.candidates != nullptr) {
+      args.x = k_;
+      args.x_stride = request_.candidates.stride(0);
+      args.inverse = inverse_k_.get();
+      args.blocked = pushes_.get();
+      args.group = args_.shape.tile;
+      args.y = out.candidates;
+      normalize_backward_of(args, request_.num_candidates());
+    }
+    // Each side of a positive pair is pulled by the other one, normalised.
+    Scratch<T> other_factors(p_ != nullptr ? queries : 0);
+    args.other_factor = other_factors.get();
+    const auto scale_others = [&](const T* inverse) {
+      for (int64_t row = 0; row < queries; ++row) {
+        other_factors.get()[row] = own_factors_.get()[row] * inverse[row];
+      }
+    };
+    args.blocked = nullptr;
+    if (out.positive != nullptr) {
+      scale_others(inverse_q_.get());
+      args.x = p_;
+      args.x_stride = request_.positive->stride(0);
+      args.inverse = inverse_p_.get();
+      args.other = x_;
+      args.other_stride = request_.query.stride(0);
+      args.y = out.positive;
+      normalize_backward_of(args, queries);
+    }
+    if (out.query != nullptr) {
+      if (p_ != nullptr) {
+        scale_others(inverse_p_.get());
+        args.other = p_;
+        args.other_stride = request_.positive->stride(0);
+      }
+      args.x = x_;
+      args.x_stride = request_.query.stride(0);
+      args.inverse = inverse_q_.get();
+      args.blocked = pulls_.get();
+      args.group = args_.shape.strip;
+      args.factor = shares_.get();
+      args.y = out.query;
+      normalize_backward_of(args, queries);
+    }
+  }
+
+  void normalize_backward_of(const NormalizeBackwardArgs<T>& args, int64_t count) {
     in_parts(0, count, 1024, [&](int64_t begin, int64_t end) {
-      RLMREC_FAST_CALL(normalize_backward, x, stride, grad, args_.shape.width, d_, inverse, factor,
-                       project, out, d_, begin, end);
+      RLMREC_FAST_CALL(normalize_backward, args, begin, end);
     });
   }
 
   const Request& request_;
   const T* x_;
   const T* k_;
+  const T* p_;
   int64_t d_;
   int64_t num_strips_;
   ContrastArgs<T> args_;
-  Scratch<T> inverse_q_, inverse_k_, strips_, panels_, rows_, weights_, shifts_, shares_;
+  T* losses_ = nullptr;
+  const T* coefficients_ = nullptr;
+  Scratch<T> inverse_q_, inverse_k_, inverse_p_, strips_, panels_, rows_, weights_;
+  Scratch<T> shifts_, own_, shares_, source_factors_, own_factors_;
   Scratch<T> pulls_, sources_, pushes_;
   Scratch<double> sums_;
 };
 
 Tensor contrast_losses(const Tensor& query, const Tensor& candidates,
-                       const std::optional<Tensor>& own, const std::optional<Tensor>& weights,
+                       const std::optional<Tensor>& positive, const std::optional<Tensor>& weights,
                        double temperature, double eps, double delta, int64_t normalize) {
-  const Request request = check_request("contrast_losses", query, candidates, own, weights,
+  const Request request = check_request("contrast_losses", query, candidates, positive, weights,
                                         temperature, eps, delta, normalize);
   Tensor losses = empty_of(query, {query.size(0)}, query.scalar_type());
   if (losses.numel() == 0) return losses;
   dispatch_float(query, "contrast_losses: query", [&](auto type) {
     using T = decltype(type);
-    Contrast<T>(request).run(mutable_data<T>(losses), nullptr, nullptr, nullptr, nullptr);
+    Contrast<T>(request).run(mutable_data<T>(losses), nullptr, {});
   });
   return losses;
 }
 
 std::tuple<Tensor, Tensor, Tensor, Tensor> contrast_sum(
-    const Tensor& query, const Tensor& candidates, const std::optional<Tensor>& own,
+    const Tensor& query, const Tensor& candidates, const std::optional<Tensor>& positive,
     const std::optional<Tensor>& weights, const Tensor& coefficients_, double temperature,
-    double eps, double delta, int64_t normalize, bool want_query, bool want_candidates) {
-  const Request request = check_request("contrast_sum", query, candidates, own, weights,
+    double eps, double delta, int64_t normalize, bool want_query, bool want_candidates,
+    bool want_positive) {
+  const Request request = check_request("contrast_sum", query, candidates, positive, weights,
                                         temperature, eps, delta, normalize);
   const Tensor coefficients = torch::stable::contiguous(coefficients_);
   const int64_t size = query.size(0), d = query.size(1);
   const ScalarType type = query.scalar_type();
   check(coefficients.numel() == size && coefficients.scalar_type() == type,
         "contrast_sum: coefficients must be a vector of ", size, " elements of query's type");
+  check(positive || !want_positive, "contrast_sum: want_positive needs positive");
   Tensor total = empty_of(query, {}, type);
   Tensor losses = empty_of(query, {size}, type);
   Tensor grad_query = empty_of(query, {want_query ? size : 0, d}, type);
   Tensor grad_candidates = empty_of(query, {want_candidates ? candidates.size(0) : 0, d}, type);
-  Tensor grad_own = empty_of(query, {own ? size : 0}, type);
+  Tensor grad_positive = empty_of(query, {want_positive ? size : 0, d}, type);
   dispatch_float(query, "contrast_sum: query", [&](auto zero) {
     using T = decltype(zero);
     double sum = 0;
     if (size > 0) {
       const T* weight = const_data<T>(coefficients);
-      Contrast<T>(request).run(mutable_data<T>(losses), weight,
-                               want_query ? mutable_data<T>(grad_query) : nullptr,
-                               want_candidates ? mutable_data<T>(grad_candidates) : nullptr,
-                               own ? mutable_data<T>(grad_own) : nullptr);
+      Contrast<T>(request).run(
+          mutable_data<T>(losses), weight,
+          {.query = want_query ? mutable_data<T>(grad_query) : nullptr,
+           .candidates = want_candidates ? mutable_data<T>(grad_candidates) : nullptr,
+           .positive = want_positive ? mutable_data<T>(grad_positive) : nullptr});
       const T* loss = const_data<T>(losses);
       for (int64_t i = 0; i < size; ++i) sum += static_cast<double>(weight[i]) * loss[i];
     } else if (want_candidates) {
@@ -363,7 +433,7 @@ std::tuple<Tensor, Tensor, Tensor, Tensor> contrast_sum(
     }
     *mutable_data<T>(total) = static_cast<T>(sum);
   });
-  return {total, grad_query, grad_candidates, grad_own};
+  return {total, grad_query, grad_candidates, grad_positive};
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 
 #include "cpu/exp2.h"
 #include "cpu/vec.h"
@@ -70,19 +71,20 @@ RLMREC_FAST_INLINE void exponentiate(const Strip<T>& t, const T* weights, T* pow
   }
 }
 
-// pulls[i] += sum_c powers[i][c] rows[c], for kVectors vectors of columns.
+// pulls[i] += sum_c powers[i][c] rows[c], for a block of kVectors vectors of columns.
 template <int kVectors, class T>
-RLMREC_FAST_INLINE void pull_columns(const T* powers, const T* rows, int64_t width, T* pulls) {
+RLMREC_FAST_INLINE void pull_block(const T* powers, const T* rows, T* pulls) {
+  constexpr int kWidth = kVectors * kLanes<T>;
   Vec<T> sum[kStripRows][kVectors];
 #pragma GCC unroll 12
   for (int i = 0; i < kStripRows; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = load(pulls + i * width + v * kLanes<T>);
+    for (int v = 0; v < kVectors; ++v) sum[i][v] = load(pulls + i * kWidth + v * kLanes<T>);
   }
   for (int c = 0; c < kTile<T>; ++c) {
     Vec<T> k[kVectors];
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) k[v] = load(rows + c * width + v * kLanes<T>);
+    for (int v = 0; v < kVectors; ++v) k[v] = load(rows + c * kWidth + v * kLanes<T>);
 #pragma GCC unroll 12
     for (int i = 0; i < kStripRows; ++i) {
       const Vec<T> p = broadcast<T>(powers[i * kTile<T> + c]);
@@ -93,37 +95,40 @@ RLMREC_FAST_INLINE void pull_columns(const T* powers, const T* rows, int64_t wid
 #pragma GCC unroll 12
   for (int i = 0; i < kStripRows; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) store(pulls + i * width + v * kLanes<T>, sum[i][v]);
+    for (int v = 0; v < kVectors; ++v) store(pulls + i * kWidth + v * kLanes<T>, sum[i][v]);
   }
 }
 
-template <class T>
-RLMREC_FAST_INLINE void pull(const T* powers, const T* rows, int64_t width, T* pulls) {
+// Calls work(std::integral_constant<int, vectors>, first column) for every block of a group.
+template <class T, class Work>
+RLMREC_FAST_INLINE void for_blocks(int64_t width, Work work) {
   int64_t column = 0;
-  for (; column + 2 * kLanes<T> <= width; column += 2 * kLanes<T>) {
-    pull_columns<2>(powers, rows + column, width, pulls + column);
+  for (; column + kTile<T> <= width; column += kTile<T>) {
+    work(std::integral_constant<int, 2>{}, column);
   }
-  if (column < width) pull_columns<1>(powers, rows + column, width, pulls + column);
+  if (column < width) work(std::integral_constant<int, 1>{}, column);
 }
 
-// pushes[c] += sum over the strips' rows of powers[i][c] sources[i], for kPushColumns candidates.
+// pushes[c] += sum over the strips' rows of powers[i][c] sources[i], for kPushColumns candidates
+// and a block of kVectors vectors.
 template <int kVectors, class T>
-RLMREC_FAST_INLINE void push_columns(const ContrastArgs<T>& args, const T* powers, int64_t strips,
-                                     const T* sources, T* pushes) {
-  const int64_t width = args.shape.width;
+RLMREC_FAST_INLINE void push_block(const ContrastArgs<T>& args, const T* powers, int64_t strips,
+                                   const T* sources, T* pushes) {
+  constexpr int kWidth = kVectors * kLanes<T>;
+  const int64_t strip_size = kStripRows * args.shape.width;
   Vec<T> sum[kPushColumns][kVectors];
 #pragma GCC unroll 8
   for (int c = 0; c < kPushColumns; ++c) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[c][v] = load(pushes + c * width + v * kLanes<T>);
+    for (int v = 0; v < kVectors; ++v) sum[c][v] = load(pushes + c * kWidth + v * kLanes<T>);
   }
   for (int64_t strip = 0; strip < strips; ++strip) {
     const T* p = powers + strip * args.powers_stride;
-    const T* s = sources + strip * kStripRows * width;
+    const T* s = sources + strip * strip_size;
     for (int i = 0; i < kStripRows; ++i) {
       Vec<T> source[kVectors];
 #pragma GCC unroll 2
-      for (int v = 0; v < kVectors; ++v) source[v] = load(s + i * width + v * kLanes<T>);
+      for (int v = 0; v < kVectors; ++v) source[v] = load(s + i * kWidth + v * kLanes<T>);
 #pragma GCC unroll 8
       for (int c = 0; c < kPushColumns; ++c) {
         const Vec<T> power = broadcast<T>(p[i * kTile<T> + c]);
@@ -135,8 +140,33 @@ RLMREC_FAST_INLINE void push_columns(const ContrastArgs<T>& args, const T* power
 #pragma GCC unroll 8
   for (int c = 0; c < kPushColumns; ++c) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) store(pushes + c * width + v * kLanes<T>, sum[c][v]);
+    for (int v = 0; v < kVectors; ++v) store(pushes + c * kWidth + v * kLanes<T>, sum[c][v]);
   }
+}
+
+// Writes factor * values as row `row` of a blocked group, zero where it is padded.
+template <class T>
+RLMREC_FAST_INLINE void write_blocked(const T* values, T factor, int64_t d, int64_t width,
+                                      int64_t group, int64_t row, T* out) {
+  for_blocks<T>(width, [&](auto vectors, int64_t column) __attribute__((always_inline)) {
+    constexpr int kWidth = vectors.value * kLanes<T>;
+    T* block = out + column * group + row * kWidth;
+    const int64_t left = std::clamp<int64_t>(d - column, 0, kWidth);
+    for (int64_t c = 0; c < left; ++c) block[c] = values[column + c] * factor;
+    for (int64_t c = left; c < kWidth; ++c) block[c] = 0;
+  });
+}
+
+template <class T>
+RLMREC_FAST_INLINE T dot(const T* x, const T* y, int64_t d) {
+  Vec<T> sum = {};
+  int64_t column = 0;
+  for (; column + kLanes<T> <= d; column += kLanes<T>) sum += load(x + column) * load(y + column);
+  if (column < d) {
+    const auto tail = static_cast<int>(d - column);
+    sum += load_partial(x + column, tail) * load_partial(y + column, tail);
+  }
+  return horizontal_sum<T>(sum);
 }
 
 }  // namespace
@@ -155,17 +185,7 @@ void inverse_norms(const T* x, int64_t stride, int64_t d, Normalize normalize, d
       continue;
     }
     const T* values = x + row * stride;
-    Vec<T> sum = {};
-    int64_t column = 0;
-    for (; column + kLanes<T> <= d; column += kLanes<T>) {
-      const Vec<T> v = load(values + column);
-      sum += v * v;
-    }
-    if (column < d) {
-      const Vec<T> v = load_partial(values + column, static_cast<int>(d - column));
-      sum += v * v;
-    }
-    const double square = horizontal_sum<T>(sum);
+    const double square = dot(values, values, d);
     const double root =
         normalize == Normalize::root ? std::sqrt(eps + square) : std::max(eps, std::sqrt(square));
     inverse[row] = static_cast<T>(1 / root);
@@ -203,11 +223,31 @@ void pack_tiles(const T* x, int64_t stride, int64_t num_rows, int64_t d, const T
         panel[column * kTile<T> + lane] = real ? values[column] * factor : T{0};
       }
       if (rows == nullptr) continue;
-      T* out = rows + row * width;
-      for (int64_t column = 0; column < width; ++column) {
-        out[column] = real && column < d ? values[column] * factor : T{0};
-      }
+      write_blocked(values, factor, real ? d : 0, width, kTile<T>, lane,
+                    rows + tile * kTile<T> * width);
     }
+  }
+}
+
+template <class T>
+void pack_sources(const T* x, int64_t stride, int64_t num_rows, int64_t d, const T* factor,
+                  T* sources, int64_t begin, int64_t end) {
+  const int64_t width = contrast_shape<T>(d).width;
+  for (int64_t strip = begin; strip < end; ++strip) {
+    for (int64_t i = 0; i < kStripRows; ++i) {
+      const int64_t row = strip * kStripRows + i;
+      const bool real = row < num_rows;
+      write_blocked(x + (real ? row : 0) * stride, real ? factor[row] : T{0}, real ? d : 0, width,
+                    kStripRows, i, sources + strip * kStripRows * width);
+    }
+  }
+}
+
+template <class T>
+void row_dots(const T* x, int64_t x_stride, const T* y, int64_t y_stride, int64_t d, T* dots,
+              int64_t begin, int64_t end) {
+  for (int64_t row = begin; row < end; ++row) {
+    dots[row] = dot(x + row * x_stride, y + row * y_stride, d);
   }
 }
 
@@ -268,8 +308,12 @@ void contrast_strips(const ContrastArgs<T>& args, int64_t strip_begin, int64_t s
               args.shifts + strip * kStripRows, d, t);
         exponentiate(t, args.weights ? args.weights + tile * kTile<T> : nullptr, powers, totals);
         if (args.pulls != nullptr) {
-          pull(powers, args.rows + tile * kTile<T> * width, width,
-               args.pulls + strip * kStripRows * width);
+          const T* rows = args.rows + tile * kTile<T> * width;
+          T* pulls = args.pulls + strip * kStripRows * width;
+          for_blocks<T>(width, [&](auto vectors, int64_t column) __attribute__((always_inline)) {
+            pull_block<vectors.value>(powers, rows + column * kTile<T>,
+                                      pulls + column * kStripRows);
+          });
         }
       }
       if (args.sums == nullptr) continue;
@@ -287,56 +331,60 @@ void contrast_push(const ContrastArgs<T>& args, int64_t tile, int64_t strip_end)
   for (int c = 0; c < kTile<T>; c += kPushColumns) {
     const T* powers = args.powers + (tile - args.first_tile) * kStripRows * kTile<T> + c;
     const T* sources = args.sources + args.first_strip * kStripRows * width;
-    T* pushes = args.pushes + (tile * kTile<T> + c) * width;
-    int64_t column = 0;
-    for (; column + 2 * kLanes<T> <= width; column += 2 * kLanes<T>) {
-      push_columns<2>(args, powers, strips, sources + column, pushes + column);
-    }
-    if (column < width) push_columns<1>(args, powers, strips, sources + column, pushes + column);
+    T* pushes = args.pushes + tile * kTile<T> * width;
+    for_blocks<T>(width, [&](auto vectors, int64_t column) __attribute__((always_inline)) {
+      push_block<vectors.value>(args, powers, strips, sources + column * kStripRows,
+                                pushes + column * kTile<T> + c * vectors.value * kLanes<T>);
+    });
   }
 }
 
 template <class T>
-void normalize_backward(const T* x, int64_t x_stride, const T* g, int64_t g_stride, int64_t d,
-                        const T* inverse, const T* factor, bool project, T* y, int64_t y_stride,
-                        int64_t begin, int64_t end) {
+void normalize_backward(const NormalizeBackwardArgs<T>& args, int64_t begin, int64_t end) {
+  const int64_t d = args.d, width = contrast_shape<T>(d).width;
   for (int64_t row = begin; row < end; ++row) {
-    const T* values = x + row * x_stride;
-    const T* grad = g + row * g_stride;
-    const T scale = inverse[row] * (factor ? factor[row] : T{1});
-    T along = 0;
-    if (project) {
-      Vec<T> dot = {};
-      int64_t column = 0;
-      for (; column + kLanes<T> <= d; column += kLanes<T>) {
-        dot += load(values + column) * load(grad + column);
-      }
-      if (column < d) {
-        const auto tail = static_cast<int>(d - column);
-        dot += load_partial(values + column, tail) * load_partial(grad + column, tail);
-      }
-      along = horizontal_sum<T>(dot) * inverse[row] * inverse[row];
+    T* y = args.y + row * d;
+    if (args.blocked != nullptr) {
+      const T* group = args.blocked + row / args.group * args.group * width;
+      const T factor = args.factor ? args.factor[row] : T{1};
+      for_blocks<T>(width, [&](auto vectors, int64_t column) __attribute__((always_inline)) {
+        constexpr int kWidth = vectors.value * kLanes<T>;
+        const T* block = group + column * args.group + row % args.group * kWidth;
+        const int64_t left = std::min<int64_t>(kWidth, d - column);
+        for (int64_t c = 0; c < left; ++c) y[column + c] = factor * block[c];
+      });
+    } else {
+      std::fill(y, y + d, T{0});
     }
-    T* out = y + row * y_stride;
+    if (args.other != nullptr) {
+      const T* other = args.other + row * args.other_stride;
+      const T factor = args.other_factor[row];
+      for (int64_t column = 0; column < d; ++column) y[column] += factor * other[column];
+    }
+    if (!args.project) continue;
+    const T* x = args.x + row * args.x_stride;
+    const T inverse = args.inverse[row];
+    const T along = dot(x, y, d) * inverse * inverse;
     for (int64_t column = 0; column < d; ++column) {
-      out[column] = scale * (grad[column] - along * values[column]);
+      y[column] = inverse * (y[column] - along * x[column]);
     }
   }
 }
 
-#define RLMREC_FAST_INSTANTIATE(T)                                                           \
-  template ContrastShape contrast_shape<T>(int64_t);                                         \
-  template void inverse_norms(const T*, int64_t, int64_t, Normalize, double, T*, int64_t,    \
-                              int64_t);                                                      \
-  template void pack_strips(const T*, int64_t, int64_t, int64_t, const T*, T, T*, int64_t,   \
-                            int64_t);                                                        \
-  template void pack_tiles(const T*, int64_t, int64_t, int64_t, const T*, T*, T*, int64_t,   \
-                           int64_t);                                                         \
-  template void contrast_maxima(const ContrastArgs<T>&, T*, int64_t, int64_t);               \
-  template void contrast_strips(const ContrastArgs<T>&, int64_t, int64_t, int64_t, int64_t); \
-  template void contrast_push(const ContrastArgs<T>&, int64_t, int64_t);                     \
-  template void normalize_backward(const T*, int64_t, const T*, int64_t, int64_t, const T*,  \
-                                   const T*, bool, T*, int64_t, int64_t, int64_t);
+#define RLMREC_FAST_INSTANTIATE(T)                                                                 \
+  template ContrastShape contrast_shape<T>(int64_t);                                               \
+  template void inverse_norms(const T*, int64_t, int64_t, Normalize, double, T*, int64_t,          \
+                              int64_t);                                                            \
+  template void pack_strips(const T*, int64_t, int64_t, int64_t, const T*, T, T*, int64_t,         \
+                            int64_t);                                                              \
+  template void pack_tiles(const T*, int64_t, int64_t, int64_t, const T*, T*, T*, int64_t,         \
+                           int64_t);                                                               \
+  template void pack_sources(const T*, int64_t, int64_t, int64_t, const T*, T*, int64_t, int64_t); \
+  template void row_dots(const T*, int64_t, const T*, int64_t, int64_t, T*, int64_t, int64_t);     \
+  template void contrast_maxima(const ContrastArgs<T>&, T*, int64_t, int64_t);                     \
+  template void contrast_strips(const ContrastArgs<T>&, int64_t, int64_t, int64_t, int64_t);       \
+  template void contrast_push(const ContrastArgs<T>&, int64_t, int64_t);                           \
+  template void normalize_backward(const NormalizeBackwardArgs<T>&, int64_t, int64_t);
 RLMREC_FAST_INSTANTIATE(float)
 RLMREC_FAST_INSTANTIATE(double)
 

@@ -13,12 +13,18 @@
 // products in all. Order of summation: `sum` and `pull` over tiles in order, `push` over queries in
 // order, whoever computes them.
 //
-// Packed forms, all zero where they are padded:
-//   strips   [strips][d][kStripRows]   queries times log2(e) / temperature / norm
-//   panels   [tiles][d][tile]          candidates / norm
-//   rows     [tiles * tile][width]     the same by row; width is d, rounded up to a vector
-//   weights  [tiles * tile]            w, or 1; null if it is 1 for all and the last tile is full
-//   powers   [strips][tiles][kStripRows][tile]    w[j] 2^(t[i][j] - shift[i])
+// Packed forms, all zero where they are padded. A group of rows (a strip or a tile) is [d][rows],
+// or
+// blocked: its columns by blocks of two vectors (the last one may be one vector), each
+// [rows][block],
+// so that every loop walks through memory in order whatever d is.
+//   strips   [strips][d][strip]            queries times log2(e) / temperature / norm
+//   panels   [tiles][d][tile]              candidates / norm
+//   rows     tiles, blocked                the same
+//   weights  [tiles * tile]                w, or 1; null if it is 1 for all and the last tile is
+//   full
+//   powers   [strips][tiles][strip][tile]  w[j] 2^(t[i][j] - shift[i])
+//   pulls, sources: strips, blocked; pushes: tiles, blocked
 #pragma once
 
 #include <cstdint>
@@ -38,7 +44,7 @@ enum class Normalize : int64_t {
 struct ContrastShape {
   int64_t strip;  // rows of a strip
   int64_t tile;   // candidates of a tile
-  int64_t width;  // d, padded
+  int64_t width;  // d, padded to whole vectors
 };
 
 template <class T>
@@ -58,9 +64,25 @@ struct ContrastArgs {
   int64_t first_strip;
   int64_t first_tile;
   double* sums;      // [strips * kStripRows], added to; null to leave alone
-  T* pulls;          // [strips * kStripRows][width], added to; null to leave alone
-  const T* sources;  // [strips * kStripRows][width], the s[i]
-  T* pushes;         // [tiles * tile][width], added to
+  T* pulls;          // added to; null to leave alone
+  const T* sources;  // the s[i]
+  T* pushes;         // added to
+};
+
+template <class T>
+struct NormalizeBackwardArgs {
+  const T* x;
+  int64_t x_stride;
+  int64_t d;
+  const T* inverse;
+  bool project;
+  const T* blocked;
+  int64_t group;  // rows of a group of blocked
+  const T* factor;
+  const T* other;
+  int64_t other_stride;
+  const T* other_factor;
+  T* y;  // contiguous
 };
 
 RLMREC_FAST_PER_ISA(
@@ -76,6 +98,12 @@ RLMREC_FAST_PER_ISA(
     template <class T>
     void pack_tiles(const T* x, int64_t stride, int64_t num_rows, int64_t d, const T* inverse,
                     T* panels, T* rows, int64_t begin, int64_t end);
+    // sources of strips: factor[i] * x[i].
+    template <class T> void pack_sources(const T* x, int64_t stride, int64_t num_rows, int64_t d,
+                                         const T* factor, T* sources, int64_t begin, int64_t end);
+    // dots[i] = x[i] . y[i].
+    template <class T> void row_dots(const T* x, int64_t x_stride, const T* y, int64_t y_stride,
+                                     int64_t d, T* dots, int64_t begin, int64_t end);
     // maxima[i] = max over candidates of positive weight of t[i][j].
     template <class T> void contrast_maxima(const ContrastArgs<T>& args, T* maxima,
                                             int64_t strip_begin, int64_t strip_end);
@@ -86,11 +114,11 @@ RLMREC_FAST_PER_ISA(
     // pushes of one tile from the powers and sources of the strips from first_strip to strip_end.
     template <class T>
     void contrast_push(const ContrastArgs<T>& args, int64_t tile, int64_t strip_end);
-    // y[i] = inverse[i] * factor[i] * (g[i] - n (n . g[i])) with n = x[i] * inverse[i], the
-    // derivative of normalising; without the projection where normalize is none. factor null: 1.
+    // The derivative of normalising rows [begin, end):
+    //   g = factor[i] * blocked[i] + other_factor[i] * other[i],  n = x[i] * inverse[i]
+    //   y[i] = inverse[i] * (g - n (n . g)), or g itself without `project`.
+    // blocked or other may be null; a null factor of blocked is 1.
     template <class T>
-    void normalize_backward(const T* x, int64_t x_stride, const T* g, int64_t g_stride, int64_t d,
-                            const T* inverse, const T* factor, bool project, T* y, int64_t y_stride,
-                            int64_t begin, int64_t end);)
+    void normalize_backward(const NormalizeBackwardArgs<T>& args, int64_t begin, int64_t end);)
 
 }  // namespace rlmrec_fast

@@ -37,7 +37,8 @@ def differentiable(name: str, backward: Formula, setup: Formula = _save_nothing)
             return op(*args)
 
     body = {"forward": forward, "setup_context": setup, "backward": backward}
-    function = type(name, (Function,), {key: staticmethod(value) for key, value in body.items()})
+    methods = {key: staticmethod(value) for key, value in body.items()}
+    function: Any = type(name, (Function,), methods)
 
     def call(*args: Any) -> Any:
         if torch.compiler.is_compiling() or torch._C._functorch.peek_interpreter_stack():

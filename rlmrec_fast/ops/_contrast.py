@@ -1,7 +1,7 @@
 """Every query against every candidate: what info_nce, lse_matmul and reconstruction_loss share.
 
-The operator computes loss_i = log sum_j w_j exp(q_i . k_j / temperature) - own_i (see
-``csrc/cpu/contrast.h``), q and k normalised or not, and never holds the matrix of logits. A sum of
+The operator computes loss_i = log sum_j w_j exp(q_i . k_j / t) - q_i . p_i / t (see
+``csrc/cpu/contrast.h``), rows normalised or not, and never holds the matrix of logits. A sum of
 losses is differentiated where it is computed, because then the exponentials are still at hand:
 three matrix products in all. Single losses are computed with one, and differentiated with three.
 """
@@ -37,7 +37,7 @@ class Normalize(IntEnum):
 def contrast(
     query: Tensor,
     candidates: Tensor,
-    own: Tensor | None,
+    positive: Tensor | None,
     *,
     temperature: float,
     eps: float,
@@ -47,17 +47,18 @@ def contrast(
     candidate_weight: Tensor | None,
     reduction: Reduction,
 ) -> Tensor:
-    """The reduced losses of checked arguments; own [B] are the logits of the positives."""
+    """The reduced losses of checked arguments; without positives just the log-sum-exp."""
     settings = (float(temperature), float(eps), float(delta), int(normalize))
     if reduction == "none":
-        losses: Tensor = _contrast_losses(query, candidates, own, candidate_weight, *settings)
+        losses: Tensor = _contrast_losses(query, candidates, positive, candidate_weight, *settings)
         return losses if query_weight is None else losses * query_weight
     coefficients = query.new_ones(query.shape[0]) if query_weight is None else query_weight
-    wanted = (query.requires_grad, candidates.requires_grad)
-    if not torch.is_grad_enabled():
-        wanted = (False, False)
+    wanted = [
+        torch.is_grad_enabled() and table is not None and table.requires_grad
+        for table in (query, candidates, positive)
+    ]
     total: Tensor = _contrast_sum(
-        query, candidates, own, candidate_weight, coefficients, *settings, *wanted
+        query, candidates, positive, candidate_weight, coefficients, *settings, *wanted
     )[0]
     return total / query.shape[0] if reduction == "mean" else total
 
@@ -120,7 +121,7 @@ def _fake_losses(query: Tensor, *_: object) -> Tensor:
 def _fake_sum(
     query: Tensor,
     candidates: Tensor,
-    own: Tensor | None,
+    positive: Tensor | None,
     weights: Tensor | None,
     coefficients: Tensor,
     temperature: float,
@@ -129,13 +130,14 @@ def _fake_sum(
     normalize: int,
     want_query: bool,
     want_candidates: bool,
+    want_positive: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     d = query.shape[1]
     return (
         query.new_empty(()),
         query.new_empty(query.shape[0] if want_query else 0, d),
         query.new_empty(candidates.shape[0] if want_candidates else 0, d),
-        query.new_empty(0 if own is None else query.shape[0]),
+        query.new_empty(query.shape[0] if want_positive else 0, d),
     )
 
 
@@ -145,27 +147,25 @@ def _setup_losses(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward_losses(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    query, candidates, own, _ = ctx.saved_tensors
-    wanted = ctx.needs_input_grad[:2]
+    wanted = ctx.needs_input_grad[:3]
     _, *grads = _contrast_sum(*ctx.saved_tensors, grad.contiguous(), *ctx.settings, *wanted)
-    wants = (*wanted, own is not None)
-    chosen = [g if want else None for g, want in zip(grads, wants, strict=True)]
-    return (*once("contrast_losses", chosen, query, candidates), *[None] * 5)
+    chosen = [g if want else None for g, want in zip(grads, wanted, strict=True)]
+    return (*once("contrast_losses", chosen, *ctx.saved_tensors[:3]), *[None] * 5)
 
 
 def _setup_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    ctx.save_for_backward(*output[1:], *inputs[:2])
+    ctx.save_for_backward(*output[1:], *inputs[:3])
     ctx.mark_non_differentiable(*output[1:])
     ctx.set_materialize_grads(False)
-    ctx.wants = (*inputs[-2:], inputs[2] is not None)
+    ctx.wanted = inputs[-3:]
 
 
 def _backward_sum(ctx: Any, grad: Tensor | None, *_: object) -> tuple[Tensor | None, ...]:
     if grad is None:
-        return (None,) * 11
-    *saved, query, candidates = ctx.saved_tensors
-    grads = [g * grad if want else None for g, want in zip(saved, ctx.wants, strict=True)]
-    return (*once("contrast_sum", grads, query, candidates), *[None] * 8)
+        return (None,) * 12
+    saved, inputs = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+    grads = [g * grad if want else None for g, want in zip(saved, ctx.wanted, strict=True)]
+    return (*once("contrast_sum", grads, *inputs), *[None] * 9)
 
 
 _contrast_losses = differentiable("rlmrec_fast::contrast_losses", _backward_losses, _setup_losses)

@@ -111,9 +111,7 @@ def _backward(ctx: Any, grad_losses: Tensor | None, _: None) -> tuple[Tensor | N
     if grad_losses is None:
         return (None,) * 5
     slopes, embedding, item_embedding, *ids = ctx.saved_tensors
-    grad, item_grad = _bpr_backward(
-        grad_losses, slopes, embedding, item_embedding, *ids
-    )
+    grad, item_grad = _bpr_backward(grad_losses, slopes, embedding, item_embedding, *ids)
     return (grad, None if item_embedding is None else item_grad, None, None, None)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 from torch import Tensor
 
 from rlmrec_fast.ops._checks import check_ids
@@ -69,7 +68,7 @@ def info_nce(
     return contrast(
         query,
         candidates,
-        _cosines(query, positive, eps) / temperature,
+        positive,
         temperature=temperature,
         eps=eps,
         delta=0.0,
@@ -170,8 +169,3 @@ def symmetric_info_nce(
     forth = info_nce(x, y, y, temperature, reduction=reduction, eps=eps)
     back = info_nce(y, x, x, temperature, reduction=reduction, eps=eps)
     return (forth + back) / 2
-
-
-def _cosines(x: Tensor, y: Tensor, eps: float) -> Tensor:
-    x_square, y_square = (z.square().sum(1).add(eps) for z in (x, y))
-    return (x * y).sum(1) * torch.rsqrt(x_square) * torch.rsqrt(y_square)

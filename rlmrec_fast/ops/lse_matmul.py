@@ -21,7 +21,7 @@ def lse_matmul(
     weights: Tensor | None = None,
     reduction: Reduction = "mean",
 ) -> Tensor:
-    """log sum_c w_c exp(q . c) for each query: raw dot products, of whatever size.
+    """The log of sum_c w_c exp(q . c) for each query: raw dot products, of whatever size.
 
     Args:
         query: [B, d], float32 or float64 (16-bit tables are read as float32).

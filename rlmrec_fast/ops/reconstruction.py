@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from rlmrec_fast.ops._contrast import (
@@ -55,7 +54,7 @@ def reconstruction_loss(
     return contrast(
         x,
         y,
-        (F.normalize(x) * F.normalize(y)).sum(1) / temperature,
+        y,
         temperature=temperature,
         eps=_NORM_EPS,
         delta=delta,

@@ -210,9 +210,7 @@ def info_nce_by_id(
     """See `rlmrec_fast.ops.info_nce_by_id`."""
     positive = candidate_table[ids]
     others = candidate_table if candidates == "all" else positive
-    return info_nce(
-        query_table[ids], positive, others, temperature, reduction=reduction, eps=eps
-    )
+    return info_nce(query_table[ids], positive, others, temperature, reduction=reduction, eps=eps)
 
 
 def symmetric_info_nce(

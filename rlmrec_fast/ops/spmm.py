@@ -102,9 +102,7 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
             partition,
         )
     if x is not None:
-        grad_values = _spmm_backward_values(
-            grad, x, offsets, columns, partition
-        )
+        grad_values = _spmm_backward_values(grad, x, offsets, columns, partition)
     return (grad_x, grad_values, *[None] * 7)
 
 
