@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlmrec_fast.alignment._losses import info_nce_by_id
+from rlmrec_fast import ops
 from rlmrec_fast.alignment.base import Alignment, Sizes
 from rlmrec_fast.alignment.projector import DTYPES, Projector
 from rlmrec_fast.backbones.base import Batch, check_bounds
@@ -63,7 +63,7 @@ class Contrastive(Alignment):
     def loss(self, table: Tensor, batch: Batch, masked: Tensor | None) -> Tensor:
         """The weighted kd; see `Alignment.loss`."""
         users = self.num_users
-        total = info_nce_by_id(
+        total = ops.info_nce_by_id(
             table[:users],
             self.projector(self.text[:users]),
             batch.users,
@@ -77,7 +77,7 @@ class Contrastive(Alignment):
         embedded, projected = table.index_select(0, rows), self.projector(self.text, rows)
         for ids in places.split([len(batch.positives), len(batch.negatives)]):
             if len(ids):
-                total = total + info_nce_by_id(
+                total = total + ops.info_nce_by_id(
                     embedded, projected, ids, self.kd_temperature, candidates="batch"
                 )
         return self.kd_weight / len(batch.users) * total

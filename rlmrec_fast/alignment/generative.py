@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from rlmrec_fast import ops
-from rlmrec_fast.alignment._losses import reconstruction_loss
 from rlmrec_fast.alignment.base import Alignment, Sizes
 from rlmrec_fast.alignment.projector import Projector
 from rlmrec_fast.backbones.base import Batch, check_bounds
@@ -76,7 +75,7 @@ class Generative(Alignment):
             raise ValueError("Generative: masked must be the rows that mask gave (got None)")
         projected = self.projector(table, masked)
         text = self.text.index_select(0, masked).to(projected.dtype)
-        return self.recon_weight * reconstruction_loss(projected, text, self.recon_temperature)
+        return self.recon_weight * ops.reconstruction_loss(projected, text, self.recon_temperature)
 
 
 def draw_nodes(count: int, ratio: float, seed: int) -> Tensor:

@@ -90,12 +90,16 @@ def test_autocast_does_not_change_the_type_of_the_products():
         assert same_bits(project(vectors, *weights), expected)
 
 
-def test_the_number_of_threads_changes_no_bit_at_the_sizes_of_training():
-    vectors, weights = torch.randn(3000, 96), layers(t=96, h=64, d=32)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("sizes", [(3000, 96, 64, 32), (551, 146, 109, 9), (736, 200, 20, 20)])
+def test_the_number_of_threads_changes_no_bit(sizes, dtype):
+    n, t, h, d = sizes
+    weights = layers(torch.float64 if dtype == torch.float64 else torch.float32, t=t, h=h, d=d)
+    vectors = torch.randn(n, t, dtype=weights[0].dtype, requires_grad=True)
     results = []
-    for threads in (1, 2, 3):
+    for threads in (1, 2, 3, 4, 7):
         torch.set_num_threads(threads)
-        results.append(value_and_gradients(project, vectors, weights))
+        results.append(value_and_gradients(project, vectors, weights, dtype=dtype))
     for others in results[1:]:
         assert all(map(same_bits, results[0], others))
 
