@@ -26,7 +26,7 @@ from bench.report import (
 )
 from rlmrec_fast.memory import keep_freed_memory
 
-FAMILIES = ("propagate", "bpr", "sample", "rank", "graph", "epoch", "isa")
+FAMILIES = ("propagate", "bpr", "sample", "rank", "graph", "info_nce", "epoch", "step", "isa")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

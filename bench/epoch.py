@@ -7,7 +7,7 @@ gradients and two moments, and writes three of them); once an epoch the negative
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from time import perf_counter
 from typing import Any
@@ -101,8 +101,8 @@ def training_epoch(context: Context) -> Case:
     )
 
 
-def shares(call: Call, repeats: int = 3) -> dict[str, float]:
-    """Shares of the wall-clock time of a call by `PARTS`, from torch's profiler.
+def shares(call: Call, parts: Mapping[str, str] = PARTS, repeats: int = 3) -> dict[str, float]:
+    """Shares of the wall-clock time of a call by its parts, from torch's profiler.
 
     No part calls another, so an operator's time is its own and that of all it calls. The profiler's
     own cost, some microseconds per operator, falls mostly on the rest.
@@ -114,7 +114,7 @@ def shares(call: Call, repeats: int = 3) -> dict[str, float]:
         wall = perf_counter() - start
     seconds: dict[str, float] = {}
     for event in _averages(profiled):
-        part = PARTS.get(event.key)
+        part = parts.get(event.key)
         if part is not None:
             seconds[part] = seconds.get(part, 0.0) + event.cpu_time_total * 1e-6
     seconds[REST] = wall - sum(seconds.values())

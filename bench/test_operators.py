@@ -28,9 +28,22 @@ def rank() -> None:
     ops.rank(users, items, 20, graph().user_items)
 
 
+def info_nce() -> None:
+    sizes = (4096, 4096, graph().num_users)
+    tables = [torch.randn(rows, 32, requires_grad=True) for rows in sizes]
+    ops.info_nce(*tables, temperature=0.2).backward()
+
+
+def reconstruction_loss() -> None:
+    rebuilt, texts = torch.randn(2, 3050, 384)
+    ops.reconstruction_loss(rebuilt.requires_grad_(), texts, temperature=0.5).backward()
+
+
 CASES: dict[str, Callable[[], object]] = {
     "propagate, three layers, dropout, forward + backward": step,
     "rank, top 20 of all users": rank,
+    "info_nce, a batch and all users, forward + backward": info_nce,
+    "reconstruction_loss, forward + backward": reconstruction_loss,
     "sample_negatives": lambda: ops.sample_negatives(graph(), 1),
 }
 

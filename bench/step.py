@@ -1,0 +1,209 @@
+"""A training step of LightGCN with RLMRec's alignments on Amazon: forward, backward, Adam.
+
+Texts are the data set's own vectors where they have the width, else random unit vectors.
+
+Floor: that of its parts. The projector: the rows in use through both layers, once forward, once
+backward for the weights, and once for what they multiply unless that is text. In bfloat16 an
+operation counts half, for the peak is that of fp32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from bench import reference
+from bench.bpr import batch_work
+from bench.data import Context
+from bench.epoch import PARTS, RLMREC, shares
+from bench.floor import Work, measure_peaks
+from bench.harness import Call, Case, Setup
+from bench.info_nce import pairs_work
+from bench.propagate import layer_work
+from rlmrec_fast import ops
+from rlmrec_fast.backbones import Batch
+from rlmrec_fast.data import Dataset
+from rlmrec_fast.training.model import create_model
+from rlmrec_fast.training.settings import Settings
+
+OURS, FP32 = "rlmrec_fast", "rlmrec_fast fp32"
+PRODUCTS = ("aten::addmm", "aten::mm")
+STEP_PARTS = {
+    **PARTS,
+    **dict.fromkeys(PRODUCTS, "projector's products"),
+    "aten::leaky_relu_": "LeakyReLU",
+    "aten::leaky_relu_backward": "LeakyReLU",
+    "rlmrec_fast::contrast_sum": "contrastive losses",
+    "aten::index_select": "gathering rows",
+    "aten::randperm": "drawing masked nodes",
+    "aten::_unique2": "unique items",
+    "aten::mul": "scaling gradients",
+    "aten::_to_copy": "conversions",
+}
+EAGER = {
+    "contrastive": (reference.ContrastiveLightGCN, ("kd_weight", "kd_temperature")),
+    "generative": (
+        reference.GenerativeLightGCN,
+        ("mask_ratio", "recon_weight", "recon_temperature"),
+    ),
+}
+BACKBONE = ("dim", "num_layers", "keep_rate", "reg_weight")
+
+
+def cases(context: Context) -> Iterator[Case]:
+    own, wide = context.pick((384, 1536), (384, 1536), (24, 40))
+    yield training_step(context, "contrastive", own, 6)
+    yield training_step(context, "contrastive", wide, 2.2)
+    yield training_step(context, "contrastive", wide, 3.5, bfloat16=True)
+    yield training_step(context, "generative", own, 2)
+    yield training_step(context, "generative", own, 3, bfloat16=True)
+    yield training_step(context, "generative", wide, None)
+    yield training_step(context, "generative", wide, None, bfloat16=True)
+
+
+def training_step(
+    context: Context, align: str, width: int, target: float | None, bfloat16: bool = False
+) -> Case:
+    """One step on one batch.
+
+    Args:
+        context: the data.
+        align: `contrastive` or `generative`.
+        width: of the text vectors.
+        target: how many times faster than the eager reference ours is meant to be.
+        bfloat16: whether our projector multiplies in bfloat16.
+    """
+    fp32, bf16 = (
+        Settings.of("lightgcn", align, "amazon", {"projector_dtype": dtype})
+        for dtype in ("float32", "bfloat16")
+    )
+    settings = bf16 if bfloat16 else fp32
+    dataset, source = with_texts(context.dataset, width)
+    batch = first_batch(context, settings.batch_size)
+
+    providers: dict[str, Setup] = {OURS: partial(our_step, dataset, settings, batch)}
+    if bfloat16:
+        providers[FP32] = partial(our_step, dataset, fp32, batch)
+    providers[RLMREC] = partial(eager_step, dataset, settings, batch)
+    return Case(
+        "step",
+        f"LightGCN, {align}" + (", projector in bfloat16" if bfloat16 else ""),
+        {"batch": len(batch.users), "d": settings.dim, "text width": width, "texts": source},
+        providers,
+        {} if target is None else {RLMREC: target},
+        step_work(context, settings, batch, width),
+        details={OURS: lambda: details(our_step(dataset, settings, batch))},
+    )
+
+
+def with_texts(dataset: Dataset, width: int) -> tuple[Dataset, str]:
+    """The data set with text vectors of a width, and where they are from."""
+    own = dataset.user_vectors
+    if own is not None and own.shape[1] == width:
+        return dataset, "the data set's"
+    generator = np.random.default_rng(1)
+    sizes = (dataset.num_users, dataset.num_items)
+    tables = [generator.standard_normal((rows, width), np.float32) for rows in sizes]
+    users, items = (table / np.linalg.norm(table, axis=1, keepdims=True) for table in tables)
+    return replace(dataset, user_vectors=users, item_vectors=items), "random"
+
+
+def first_batch(context: Context, size: int) -> Batch:
+    """A shuffled batch of triplets."""
+    graph = context.graph
+    generator = torch.Generator().manual_seed(1)
+    chosen = torch.randperm(graph.num_interactions, generator=generator)[:size]
+    columns = (*graph.interactions(), ops.sample_negatives(graph, 1))
+    return Batch(*(column[chosen] for column in columns))
+
+
+def our_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
+    """A step as the trainer takes it, its loss not read."""
+    model = create_model(settings, dataset).train()
+    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    seed = 0
+
+    def step() -> None:
+        nonlocal seed
+        seed += 1
+        terms = model.loss(batch, seed)
+        optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(terms.values())).sum().backward()
+        optimizer.step()
+
+    return step
+
+
+def eager_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
+    """A step of the reference."""
+    model_type, names = EAGER[settings.align]
+    options = {name: getattr(settings, name) for name in (*BACKBONE, *names)}
+    adjacency = reference.normalized_adjacency(dataset.train)
+    texts = [
+        torch.from_numpy(np.asarray(vectors, np.float32))
+        for vectors in (dataset.user_vectors, dataset.item_vectors)
+    ]
+    model = model_type(adjacency, *texts, **options)
+    optimizer = reference.optimizer_for(model, settings.learning_rate)
+    return partial(reference.train_step, model.train(), optimizer, batch)
+
+
+def step_work(
+    context: Context, settings: Settings, batch: Batch, width: int
+) -> Sequence[tuple[Work, float]]:
+    """The floor of a step's parts."""
+    graph, dim = context.graph, settings.dim
+    hidden = (width + dim) // 2
+    weights = hidden * (width + dim)
+    if settings.align == "contrastive":
+        users, *items = (column.unique() for column in batch)
+        rows = graph.num_users + len(torch.cat(items).unique())
+        # The texts have no gradient, but the hidden layer has.
+        flops = 2 * rows * (2 * weights + hidden * dim)
+        pairs = len(users) * graph.num_users + sum(len(ids) ** 2 for ids in items)
+        loss = pairs_work(1, pairs, dim, 3, 4 * graph.num_nodes)
+    else:
+        rows = max(1, int(graph.num_nodes * (settings.mask_ratio or 0)))
+        flops = 3 * 2 * rows * weights
+        loss = pairs_work(rows, rows, width, 2, 3 * rows)
+    parameters = graph.num_nodes * dim + weights
+    cost = 0.5 if settings.projector_dtype == "bfloat16" else 1
+    return [
+        (layer_work(graph, dim), 2 * settings.num_layers),
+        (batch_work(graph, len(batch.users), dim), 1),
+        (
+            Work(2 * rows * width * 4, cost * flops),
+            1,
+        ),
+        (loss, 1),
+        (Work(7 * parameters * 4, 12 * parameters), 1),
+    ]
+
+
+def details(call: Call) -> dict[str, Any]:
+    """Where the time of a step goes, and how near the projector's products come to the peak."""
+    call()
+    rate = product_rate(call)
+    return {
+        "profile": shares(call, STEP_PARTS),
+        "projector": {"of the fp32 peak": rate / measure_peaks().flops},
+        "projector GFLOP/s": rate / 1e9,
+    }
+
+
+def product_rate(call: Call, repeats: int = 3) -> float:
+    """Operations per second within the matrix products of a call."""
+    activities = [ProfilerActivity.CPU]
+    with profile(activities=activities, record_shapes=True, with_flops=True) as profiled:
+        for _ in range(repeats):
+            call()
+    averages: Any = profiled.key_averages()
+    products = [event for event in averages if event.key in PRODUCTS]
+    seconds = sum(event.cpu_time_total for event in products) * 1e-6
+    return sum(event.flops for event in products) / max(seconds, 1e-9)
