@@ -61,10 +61,12 @@ RLMREC_FAST_INLINE void exponentiate(const Strip<T>& t, const T* weights, T* pow
     }
     return;
   }
-  const Vec<T> first = load(weights), second = load(weights + kLanes<T>);
+  // Where the weight is 0 the power may be infinite, as shifts know only candidates that count.
+  const Vec<T> first = load(weights), second = load(weights + kLanes<T>), zero = {};
 #pragma GCC unroll 12
   for (int i = 0; i < kStripRows; ++i) {
-    const Vec<T> low = exp2(t[i][0]) * first, high = exp2(t[i][1]) * second;
+    const Vec<T> low = first > zero ? exp2(t[i][0]) * first : zero;
+    const Vec<T> high = second > zero ? exp2(t[i][1]) * second : zero;
     totals[i] += low + high;
     store(powers + i * kTile<T>, low);
     store(powers + i * kTile<T> + kLanes<T>, high);

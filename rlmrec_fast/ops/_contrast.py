@@ -65,10 +65,11 @@ def contrast(
 
 def check_tables(op: str, **tables: Tensor) -> list[Tensor]:
     """Checks tables of equal width, type and device; 16-bit ones come back as float32."""
-    (first_name, first), *others = tables.items()
-    check_table(op, first_name, first, STORAGE_TYPES)
-    for name, table in others:
+    for name, table in tables.items():
         check_table(op, name, table, STORAGE_TYPES)
+    wide = {n: t if t.dtype in FLOAT_TYPES else t.float() for n, t in tables.items()}
+    (first_name, first), *others = wide.items()
+    for name, table in others:
         if table.shape[1] != first.shape[1]:
             raise ValueError(
                 f"{op}: {name} must have {first.shape[1]} columns like {first_name} "
@@ -76,10 +77,11 @@ def check_tables(op: str, **tables: Tensor) -> list[Tensor]:
             )
         if table.dtype != first.dtype:
             raise TypeError(
-                f"{op}: {name} must be of type {first.dtype} like {first_name} (got {table.dtype})"
+                f"{op}: {name} must be of {first_name}'s type or 16-bit beside float32 "
+                f"(got {table.dtype} and {first.dtype})"
             )
         check_same(op, (first_name, first), (name, table))
-    return [table if table.dtype in FLOAT_TYPES else table.float() for table in tables.values()]
+    return list(wide.values())
 
 
 def check_weight(op: str, name: str, weight: Tensor | None, table: Tensor) -> Tensor | None:

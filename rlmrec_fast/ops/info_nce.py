@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from rlmrec_fast.ops._checks import check_ids
+from rlmrec_fast.ops._checks import check_ids, check_same
 from rlmrec_fast.ops._contrast import (
     Normalize,
     Reduction,
@@ -124,6 +125,13 @@ def info_nce_by_id(
     if candidates not in ("all", "batch"):
         raise ValueError(f"{op}: candidates must be 'all' or 'batch' (got {candidates!r})")
     ids = check_ids(op, "ids", ids)
+    check_same(op, ("query_table", query_table), ("ids", ids))
+    if torch.compiler.is_compiling():
+        # How many ids differ depends on data, which one graph cannot hold.
+        positive = candidate_table.index_select(0, ids)
+        others = candidate_table if candidates == "all" else positive
+        query = query_table.index_select(0, ids)
+        return info_nce(query, positive, others, temperature, reduction=reduction, eps=eps)
     unique, place, counts = ids.unique(return_inverse=True, return_counts=True)
     if len(unique) and (unique[0] < 0 or unique[-1] >= query_table.shape[0]):
         wrong = unique[0] if unique[0] < 0 else unique[-1]

@@ -262,7 +262,7 @@ def project(
 
 
 def _weighted_logsumexp(logits: Tensor, weights: Tensor | None) -> Tensor:
-    return (logits if weights is None else logits + weights.log()).logsumexp(1)
+    return (logits if weights is None else logits + weights.to(logits.dtype).log()).logsumexp(1)
 
 
 def _reduce(losses: Tensor, weights: Tensor | None, reduction: str) -> Tensor:
