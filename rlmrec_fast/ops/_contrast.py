@@ -35,6 +35,7 @@ class Normalize(IntEnum):
 
 
 def contrast(
+    op: str,
     query: Tensor,
     candidates: Tensor,
     positive: Tensor | None,
@@ -48,18 +49,24 @@ def contrast(
     reduction: Reduction,
 ) -> Tensor:
     """The reduced losses of checked arguments; without positives just the log-sum-exp."""
+    tables = (query, candidates, positive)
     settings = (float(temperature), float(eps), float(delta), int(normalize))
-    if reduction == "none":
-        losses: Tensor = _contrast_losses(query, candidates, positive, candidate_weight, *settings)
-        return losses if query_weight is None else losses * query_weight
-    coefficients = query.new_ones(query.shape[0]) if query_weight is None else query_weight
-    wanted = [
-        torch.is_grad_enabled() and table is not None and table.requires_grad
-        for table in (query, candidates, positive)
-    ]
-    total: Tensor = _contrast_sum(
-        query, candidates, positive, candidate_weight, coefficients, *settings, *wanted
-    )[0]
+    try:
+        if reduction == "none":
+            losses: Tensor = _contrast_losses(*tables, candidate_weight, *settings)
+            return losses if query_weight is None else losses * query_weight
+        coefficients = query.new_ones(query.shape[0]) if query_weight is None else query_weight
+        wanted = [
+            torch.is_grad_enabled() and table is not None and table.requires_grad
+            for table in tables
+        ]
+        total: Tensor = _contrast_sum(*tables, candidate_weight, coefficients, *settings, *wanted)[
+            0
+        ]
+    except ValueError as error:
+        # Only the kernel looks at the weights, and it does not know what they are called.
+        name = "weights" if op == "lse_matmul" else "candidate_weight"
+        raise ValueError(str(error).replace("contrast: weights", f"{op}: {name}")) from None
     return total / query.shape[0] if reduction == "mean" else total
 
 

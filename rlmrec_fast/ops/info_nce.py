@@ -67,6 +67,7 @@ def info_nce(
             f"(got {tuple(positive.shape)})"
         )
     return contrast(
+        "info_nce",
         query,
         candidates,
         positive,

@@ -40,6 +40,7 @@ def lse_matmul(
     check_settings("lse_matmul", 1.0, reduction)
     check_not_empty("lse_matmul", "candidates", candidates)
     return contrast(
+        "lse_matmul",
         query,
         candidates,
         None,

@@ -52,6 +52,7 @@ def reconstruction_loss(
         empty = (x * y).sum(1)
         return {"none": empty, "sum": empty.sum(), "mean": empty.mean()}[reduction]
     return contrast(
+        op,
         x,
         y,
         y,

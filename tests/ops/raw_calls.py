@@ -59,6 +59,18 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
             (torch.randn(12), torch.rand(12), torch.randn(8, 5), items_table, *ids)
             for items_table in (torch.randn(8, 5), None)
         ],
+        "contrast_losses": [
+            (leaf(9, 5), leaf(40, 5), leaf(9, 5), torch.rand(40), 0.2, 1e-8, 0.0, 1),
+            (leaf(9, 5), leaf(9, 5), None, None, 1.0, 0.0, 0.0, 0),
+            (leaf(9, 5), leaf(9, 5), leaf(9, 5), None, 0.3, 1e-12, 1e-8, 2),
+        ],
+        "contrast_sum": [
+            (
+                *(leaf(9, 5), leaf(40, 5), leaf(9, 5), torch.rand(40), torch.rand(9)),
+                *(0.2, 1e-8, 0.0, 1, *wanted),
+            )
+            for wanted in ((True, True, True), (True, False, False), (False, True, False))
+        ],
         "sample_negatives": [(offsets, items, torch.tensor([9]), 6)],
         "rank": [
             (torch.randn(3, 5), torch.randn(6, 5), None, None, 4),

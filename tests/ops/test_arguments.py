@@ -28,6 +28,21 @@ GOOD: dict[str, dict[str, Any]] = {
         "negatives": IDS,
     },
     "sample_negatives": {"graph": GRAPH, "seed": 0},
+    "info_nce": {
+        "query": torch.ones(2, 3),
+        "positive": torch.ones(2, 3),
+        "candidates": torch.ones(4, 3),
+        "temperature": 0.2,
+    },
+    "info_nce_by_id": {
+        "query_table": torch.ones(4, 3),
+        "candidate_table": torch.ones(4, 3),
+        "ids": IDS,
+        "temperature": 0.2,
+    },
+    "symmetric_info_nce": {"x": torch.ones(2, 3), "y": torch.ones(2, 3), "temperature": 0.2},
+    "lse_matmul": {"query": torch.ones(2, 3), "candidates": torch.ones(4, 3)},
+    "reconstruction_loss": {"x": torch.ones(2, 3), "y": torch.ones(2, 3), "temperature": 0.2},
     "rank": {
         "user_embedding": torch.zeros(2, 3),
         "item_embedding": torch.zeros(4, 3),
@@ -63,7 +78,70 @@ RATE_CASES = [
     (value, ValueError, r"must be in \(0, 1\] \(got ") for value in (0.0, -0.1, 1.5, float("nan"))
 ]
 META = torch.device("meta")
+TEMPERATURE_CASES = [
+    (value, ValueError, r"must be positive and finite \(got ")
+    for value in (0.0, -0.2, float("inf"), float("nan"))
+]
+CONTRAST_CASES = [
+    *[
+        (op, name, *case)
+        for op, names in {
+            "info_nce": ("query", "positive", "candidates"),
+            "info_nce_by_id": ("query_table", "candidate_table"),
+            "lse_matmul": ("query", "candidates"),
+            "reconstruction_loss": ("x", "y"),
+        }.items()
+        for name in names
+        for case in TABLE_CASES
+    ],
+    *[
+        (op, "temperature", *case)
+        for op in ("info_nce", "info_nce_by_id", "reconstruction_loss")
+        for case in TEMPERATURE_CASES
+    ],
+    *[
+        (op, "reduction", "max", ValueError, r"must be one of .* \(got 'max'\)")
+        for op in ("info_nce", "info_nce_by_id", "lse_matmul", "reconstruction_loss")
+    ],
+    ("info_nce", "positive", torch.ones(1, 3), ValueError, r"shape \(2, 3\) like query \(got \(1"),
+    ("info_nce", "candidates", torch.ones(4, 2), ValueError, r"3 columns like query \(got 2\)"),
+    ("info_nce", "candidates", torch.ones(0, 3), ValueError, "must have at least one row"),
+    ("info_nce", "candidates", torch.ones(4, 3).double(), TypeError, "must be of query's type"),
+    ("info_nce", "candidates", torch.ones(4, 3, device=META), ValueError, "on cpu like query"),
+    ("info_nce", "eps", -1.0, ValueError, r"must be finite and not negative \(got -1.0\)"),
+    ("info_nce", "query_weight", torch.ones(3), ValueError, r"shape \(2,\) \(got \(3,\)\)"),
+    ("info_nce", "query_weight", [1.0, 1.0], TypeError, r"must be a tensor \(got list\)"),
+    ("info_nce", "candidate_weight", torch.ones(4, 1), ValueError, r"shape \(4,\) \(got \(4, 1"),
+    *[
+        (
+            "info_nce",
+            "candidate_weight",
+            torch.tensor([1, 1, bad, 1]),
+            ValueError,
+            "candidate_weight",
+        )
+        for bad in (-1.0, float("nan"), float("inf"))
+    ],
+    *[("info_nce_by_id", "ids", *case) for case in IDS_CASES],
+    *[
+        (
+            "info_nce_by_id",
+            "ids",
+            torch.tensor([0, bad]),
+            ValueError,
+            rf"in \[0, 4\) \(got {bad} in",
+        )
+        for bad in (4, -1)
+    ],
+    ("info_nce_by_id", "candidates", "some", ValueError, r"'all' or 'batch' \(got 'some'\)"),
+    ("info_nce_by_id", "candidate_table", torch.ones(5, 3), ValueError, r"\(4, 3\) like query_t"),
+    ("lse_matmul", "weights", torch.ones(2), ValueError, r"shape \(4,\) \(got \(2,\)\)"),
+    ("lse_matmul", "weights", torch.tensor([1, 1, -2.0, 1]), ValueError, "weights"),
+    ("reconstruction_loss", "y", torch.ones(3, 3), ValueError, r"shape \(2, 3\) like x"),
+    ("reconstruction_loss", "delta", -1e-8, ValueError, r"must be finite and not negative \(got"),
+]
 CASES = [
+    *CONTRAST_CASES,
     *[("propagate", "x", *case) for case in TABLE_CASES],
     ("propagate", "x", torch.zeros(69, 2), ValueError, r"must have 70 rows \(got 69\)"),
     ("propagate", "x", torch.zeros(70, 2, device=META), ValueError, "on meta like x"),

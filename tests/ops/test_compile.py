@@ -64,6 +64,27 @@ def test_a_training_step_compiles(backend):
     assert_compiles(work, x, users, items, negatives, backend=backend)
 
 
+@pytest.mark.parametrize("reduction", ["sum", "mean", "none"])
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
+def test_contrastive_losses_compile(backend, reduction):
+    x, y = (torch.randn(20, 8, requires_grad=True) for _ in range(2))
+    table = torch.randn(50, 8, requires_grad=True)
+
+    def work(x, y, table):
+        info = ops.info_nce(x * 2, y, table, 0.2, reduction=reduction)
+        lse = ops.lse_matmul(x, table, reduction=reduction)
+        return info + 0.1 * lse + ops.reconstruction_loss(x, y, 0.3, reduction).sin()
+
+    assert_compiles(work, x, y, table, backend=backend)
+
+
+@pytest.mark.parametrize("candidates", ["all", "batch"])
+def test_info_nce_by_id_compiles(candidates):
+    x, y = (torch.randn(20, 8, requires_grad=True) for _ in range(2))
+    ids = torch.tensor([3, 3, 19, 0, 3])
+    assert_compiles(lambda x, y, ids: ops.info_nce_by_id(x, y, ids, 0.2, candidates), x, y, ids)
+
+
 def test_ranking_compiles():
     graph = make_graph("random")
     users, items = torch.randn(40, 6), torch.randn(30, 6)
@@ -123,9 +144,10 @@ def test_losses_stay_in_float32_under_autocast():
         table = ops.propagate(projected, graph, 2)
         loss = ops.bpr_loss(table, None, users, items + first, items.flip(0) + first)
         norm = ops.squared_norm(x)
+        info = ops.info_nce(projected, x, x, 0.2)
     assert table.dtype == torch.bfloat16
-    assert loss.dtype == norm.dtype == torch.float32
-    (loss + norm).backward()
+    assert loss.dtype == norm.dtype == info.dtype == torch.float32
+    (loss + norm + info).backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
     assert weight.grad.abs().sum() > 0

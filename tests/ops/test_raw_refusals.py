@@ -68,6 +68,20 @@ CHANGES: dict[str, list[tuple[int, str]]] = {
         *[(i, x) for i in (2, 3) for x in ("good[:7]", "good[:, :4]", "good.double()")],
         *[(i, x) for i in (4, 5, 6) for x in ("good[:-1]", "good + 8", "good - 8", "good.int()")],
     ],
+    "contrast_losses": [
+        *[(0, x) for x in ("good[:7]", "good[:, :4]", "good[0]", "good.half()", "good.double()")],
+        *[(1, x) for x in ("good[:, :4]", "good[0]", "good[:0]", "good.double()")],
+        *[(2, x) for x in ("good[:7]", "good[:, :4]", "good[0]", "good.double()")],
+        *[(3, x) for x in ("good[:-1]", "good - 2", "good * torch.nan", "good.double()")],
+        *[(4, x) for x in ("0.0", "-1.0", "torch.inf", "torch.nan")],
+        *[(i, x) for i in (5, 6) for x in ("-1.0", "torch.nan")],
+        *[(7, x) for x in ("-1", "3")],
+    ],
+    "contrast_sum": [
+        *[(1, x) for x in ("good[:, :4]", "good[:0]")],
+        *[(2, x) for x in ("good[:7]", "None")],
+        *[(4, x) for x in ("good[:-1]", "good.double()")],
+    ],
     "sample_negatives": [
         *[(0, x) for x in ("good[:-1]", "good + 1", "good.flip(0)", "good[:0]", "good.int()")],
         *[(0, x) for x in ("torch.tensor([0, 2**40, 0, 3])", "torch.tensor([0, 2, 1, 3])")],

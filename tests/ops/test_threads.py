@@ -13,9 +13,13 @@ from torch import Tensor
 from rlmrec_fast.ops import (
     bpr_loss,
     edge_mask,
+    info_nce,
+    info_nce_by_id,
+    lse_matmul,
     propagate,
     rank,
     ranking_metrics,
+    reconstruction_loss,
     sample_negatives,
     spmm,
     squared_norm,
@@ -92,6 +96,39 @@ def test_bpr_loss(one_table, reduction):
         ids[0, :5000] = 17
         items = None if one_table else tables[1]
         return with_gradients(bpr_loss(tables[0], items, *ids, reduction), *tables)
+
+    assert_same_for_any_number_of_threads(work)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+@pytest.mark.parametrize("candidates", [700, 30_000])
+def test_contrastive_losses(candidates, reduction):
+    def work() -> list[Tensor]:
+        query, positive, table = (
+            torch.randn(n, 9, requires_grad=True) for n in (200, 200, candidates)
+        )
+        weights = torch.rand(candidates)
+        info = info_nce(query, positive, table, 0.2, reduction=reduction)
+        low = info_nce(query, positive, table, 0.01, candidate_weight=weights, reduction=reduction)
+        return [
+            *with_gradients(info, query, positive, table),
+            *with_gradients(low, query, positive, table),
+            *with_gradients(lse_matmul(query, table, weights, reduction), query, table),
+            *with_gradients(reconstruction_loss(query, positive, 0.2, reduction), query, positive),
+        ]
+
+    assert_same_for_any_number_of_threads(work)
+
+
+def test_info_nce_by_id():
+    def work() -> list[Tensor]:
+        tables = [torch.randn(300, 9, requires_grad=True) for _ in range(2)]
+        ids = torch.randint(0, 300, (2_000,))
+        return [
+            x
+            for candidates in ("all", "batch")
+            for x in with_gradients(info_nce_by_id(*tables, ids, 0.2, candidates), *tables)
+        ]
 
     assert_same_for_any_number_of_threads(work)
 
