@@ -67,6 +67,25 @@ def test_the_same_seed_gives_the_same_loss_and_another_seed_another(name, graph)
     assert not torch.equal(first, model.loss(triplets, 6)["rec_loss"])
 
 
+@pytest.mark.parametrize("name", BACKBONES)
+def test_a_loss_is_the_terms_of_the_views_and_reg(name, graph):
+    model, triplets = BACKBONES[name](graph), batch(graph)
+    views = model.views(model.embedding, 5)
+    assert views[0].shape == (50, model.final_dim)
+    assert model.final()[0].shape == (30, model.final_dim)
+    terms, loss = model.terms(views, triplets), model.loss(triplets, 5)
+    assert loss.keys() == terms.keys() | {"reg_loss"}
+    assert all(torch.equal(loss[name], term) for name, term in terms.items())
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_an_alignment_is_shown_no_more_than_the_batch(name, graph):
+    triplets = batch(graph)
+    seen = BACKBONES[name](graph).compared(triplets)
+    for part, whole in zip(seen, triplets, strict=True):
+        assert len(part) == 0 or torch.equal(part, whole)
+
+
 def test_reg_covers_every_parameter(graph):
     class WithMore(LightGCN):
         def __init__(self, graph: InteractionGraph) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,5 +32,15 @@ def make_dataset(users: int = 40, items: int = 30, seed: int = 0, name: str = "t
     return Dataset(name, *splits)
 
 
-def make_settings(**changes: Any) -> Settings:
-    return Settings.of("lightgcn", changes=SMALL | changes)
+def with_texts(dataset: Dataset, width: int = 12, seed: int = 0) -> Dataset:
+    """The same interactions, with random text vectors in 16 bits."""
+    rng = np.random.default_rng(seed)
+    tables = {
+        f"{side}_vectors": rng.standard_normal((size, width)).astype(np.float16)
+        for side, size in zip(("user", "item"), dataset.train.shape, strict=True)
+    }
+    return replace(dataset, **tables)
+
+
+def make_settings(align: str = "none", **changes: Any) -> Settings:
+    return Settings.of("lightgcn", align, changes=SMALL | changes)

@@ -11,6 +11,7 @@ from torch import nn
 from rlmrec_fast.training.checkpoint import (
     TrainingState,
     load_best,
+    load_best_part,
     load_last,
     load_tensors,
     save_last,
@@ -124,6 +125,20 @@ def test_a_checkpoint_of_another_run_or_model_is_refused(path):
         load_best(best, model, "me")
     with pytest.raises(ValueError, match="must belong to"):
         load_best(best, model, "you")
+
+
+def test_a_part_of_the_best_model_is_loaded_by_itself(path):
+    whole, part = nn.ModuleDict(), nn.Linear(4, 3)
+    whole["first"], whole["second"] = (model_and_optimizer(seed)[0] for seed in (1, 2))
+    save_tensors(path, whole.state_dict(), {"identity": "me", "epoch": 6})
+    assert load_best_part(path, "second", part, "me")["epoch"] == 6
+    assert torch.equal(part.weight, whole["second"].weight)
+    with pytest.raises(ValueError, match="must belong to"):
+        load_best_part(path, "second", part, "you")
+    with pytest.raises(ValueError, match=r"bias must be \(5,\) \(got \(3,\)\)"):
+        load_best_part(path, "first", nn.Linear(4, 5), "me")
+    with pytest.raises(ValueError, match=r"bias must be \(3,\) \(got None\)"):
+        load_best_part(path, "third", part, "me")
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(path, monkeypatch):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from rlmrec_fast.alignment import ALIGNMENTS
 from rlmrec_fast.backbones import BACKBONES
 from rlmrec_fast.training.presets import DATASETS, PUBLISHED, choose_preset, preset, preset_names
 from rlmrec_fast.training.settings import Settings
@@ -114,6 +115,16 @@ def test_a_backbones_own_defaults_are_those_of_the_default_preset(name):
     published = preset(name, "none", "default")
     for setting, value in BACKBONES[name].parameters_and_defaults().items():
         assert value == published[setting]
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("align", ALIGNMENTS)
+def test_an_alignment_takes_only_settings_that_every_preset_has(name, align):
+    published = preset(name, align, "default")
+    defaults = ALIGNMENTS[align].parameters_and_defaults()
+    assert set(defaults) <= set(published)
+    if name == "lightgcn":
+        assert defaults == {setting: published[setting] for setting in defaults}
 
 
 @pytest.mark.parametrize(

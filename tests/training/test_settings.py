@@ -106,3 +106,15 @@ def test_changes_are_read_from_text():
 def test_unreadable_changes_are_refused(texts, message):
     with pytest.raises(ValueError, match=message):
         parse_changes(texts)
+
+
+@pytest.mark.parametrize("align", ["contrastive", "generative"])
+def test_the_projectors_type_is_a_setting_of_alignments_alone(align):
+    assert Settings.of("lightgcn", align).projector_dtype == "float32"
+    changed = Settings.of("lightgcn", align, changes={"projector_dtype": "bfloat16"})
+    assert changed.projector_dtype == "bfloat16"
+    assert changed.digest() != Settings.of("lightgcn", align).digest()
+    with pytest.raises(ValueError, match=r"projector_dtype must be 'float32' or 'bfloat16'"):
+        Settings.of("lightgcn", align, changes={"projector_dtype": "int8"})
+    with pytest.raises(ValueError, match="projector_dtype must not be set for lightgcn with align"):
+        Settings.of("lightgcn", changes={"projector_dtype": "float32"})
