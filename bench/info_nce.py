@@ -7,8 +7,9 @@ only one counts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -27,6 +28,7 @@ BATCH = 4096
 
 Loss = Callable[..., Tensor]
 Targets = Mapping[str, float]
+Candidates = Literal["all", "batch"]
 
 
 def cases(context: Context) -> Iterator[Case]:
@@ -63,9 +65,9 @@ def distinct(context: Context, batch: int, candidates: int, dim: int, targets: T
         {"queries": batch, "candidates": candidates, "d": dim},
         _random(batch, batch, candidates, dim=dim),
         {
-            OURS: lambda *tables: ops.info_nce(*tables, TEMPERATURE),
-            EAGER: lambda *tables: reference.info_nce(*tables, TEMPERATURE),
-            CHUNKED: lambda *tables: alternatives.chunked_info_nce(*tables, TEMPERATURE, 1024),
+            OURS: partial(ops.info_nce, temperature=TEMPERATURE),
+            EAGER: partial(reference.info_nce, temperature=TEMPERATURE),
+            CHUNKED: partial(alternatives.chunked_info_nce, temperature=TEMPERATURE, block=1024),
         },
         pairs_work(batch, candidates, dim, 3, 2 * (2 * batch + candidates)),
         targets,
@@ -81,8 +83,8 @@ def million(context: Context) -> Case:
         {"queries": batch, "candidates": candidates, "d": 32},
         _random(batch, batch, candidates, dim=32),
         {
-            OURS: lambda *tables: ops.info_nce(*tables, TEMPERATURE),
-            CHUNKED: lambda *tables: alternatives.chunked_info_nce(*tables, TEMPERATURE, 8192),
+            OURS: partial(ops.info_nce, temperature=TEMPERATURE),
+            CHUNKED: partial(alternatives.chunked_info_nce, temperature=TEMPERATURE, block=8192),
         },
         pairs_work(batch, candidates, 32, 3, 2 * (2 * batch + candidates)),
     )
@@ -96,7 +98,7 @@ def contrastive_terms(context: Context, dim: int, targets: Targets) -> Case:
     chosen = torch.randperm(graph.num_interactions, generator=generator)[:BATCH]
     ids = [column[chosen] for column in (*graph.interactions(), ops.sample_negatives(graph, 1))]
 
-    def terms(tables: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor, str]]:
+    def terms(tables: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor, Candidates]]:
         user_table, item_table, user_texts, item_texts = tables
         yield user_table, user_texts, ids[0], "all"
         yield item_table, item_texts, ids[1], "batch"
@@ -181,9 +183,7 @@ def _case(
 
         return call
 
-    providers: dict[str, Setup] = {
-        who: lambda loss=loss: step(loss) for who, loss in losses.items()
-    }
+    providers: dict[str, Setup] = {who: partial(step, loss) for who, loss in losses.items()}
     if context.compile and EAGER in losses:
         providers[COMPILED] = lambda: step(alternatives.compiled(losses[EAGER], *tables))
     return Case(
@@ -202,8 +202,5 @@ def _random(*rows: int, dim: int) -> list[Tensor]:
     return [torch.randn(n, dim, generator=generator).requires_grad_() for n in rows]
 
 
-def _sum(losses: Any) -> Tensor:
-    first, *others = losses
-    for loss in others:
-        first = first + loss
-    return first
+def _sum(losses: Iterable[Tensor]) -> Tensor:
+    return torch.stack(list(losses)).sum()

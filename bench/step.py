@@ -205,5 +205,5 @@ def product_rate(call: Call, repeats: int = 3) -> float:
             call()
     averages: Any = profiled.key_averages()
     products = [event for event in averages if event.key in PRODUCTS]
-    seconds = sum(event.cpu_time_total for event in products) * 1e-6
-    return sum(event.flops for event in products) / max(seconds, 1e-9)
+    seconds = sum(float(event.cpu_time_total) for event in products) * 1e-6
+    return sum(float(event.flops) for event in products) / max(seconds, 1e-9)

@@ -20,8 +20,9 @@ def projector(inputs: int, outputs: int, dtype: torch.dtype) -> nn.Sequential:
         nn.LeakyReLU(),
         nn.Linear(hidden, outputs, dtype=dtype),
     )
-    for layer in (layers[0], layers[2]):
-        nn.init.xavier_uniform_(layer.weight)
+    for layer in layers:
+        if isinstance(layer, nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
     return layers
 
 
