@@ -19,8 +19,8 @@ struct ScratchBlock {
   size_t capacity = 0;
 };
 
-// At least `bytes` bytes, aligned to a cache line at least. Throws std::bad_alloc.
-ScratchBlock acquire_scratch(size_t bytes);
+// Room for `count` elements, aligned to a cache line at least. Throws std::bad_alloc.
+ScratchBlock acquire_scratch(int64_t count, size_t element_bytes);
 void release_scratch(ScratchBlock block);
 
 // Frees what no one uses at the moment; returns its bytes.
@@ -33,8 +33,7 @@ class Scratch {
 
  public:
   Scratch() = default;
-  explicit Scratch(int64_t count)
-      : block_(acquire_scratch(static_cast<size_t>(count) * sizeof(T))) {}
+  explicit Scratch(int64_t count) : block_(acquire_scratch(count, sizeof(T))) {}
   Scratch(Scratch&& other) noexcept : block_(other.block_) { other.block_ = {}; }
   Scratch& operator=(Scratch&& other) noexcept {
     const ScratchBlock mine = block_;

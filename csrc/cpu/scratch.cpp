@@ -2,6 +2,8 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <mutex>
 #include <new>
@@ -43,9 +45,10 @@ ScratchBlock allocate(size_t bytes) {
 
 }  // namespace
 
-ScratchBlock acquire_scratch(size_t bytes) {
-  if (bytes > static_cast<size_t>(PTRDIFF_MAX)) throw std::bad_alloc();
-  if (bytes == 0) bytes = 1;
+ScratchBlock acquire_scratch(int64_t count, size_t element_bytes) {
+  constexpr auto kMost = static_cast<uint64_t>(PTRDIFF_MAX) - kHugePage;
+  if (count < 0 || static_cast<uint64_t>(count) > kMost / element_bytes) throw std::bad_alloc();
+  const size_t bytes = std::max<size_t>(1, static_cast<size_t>(count) * element_bytes);
   {
     Pool& blocks = pool();
     const std::scoped_lock lock(blocks.mutex);
