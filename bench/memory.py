@@ -3,8 +3,8 @@
 The kernel's high-water mark of resident memory (VmHWM) is reset through /proc/self/clear_refs, and
 read again after the call. So what native libraries allocate for themselves counts; torch's profiler
 and tracemalloc would miss it, and a fresh process per provider would count its imports. Memory that
-the C library or ours keeps from earlier calls would hide allocations, so it is given back first. What
-stays is the kernel's batching of its page counters: about 0.25 MB.
+the C library or ours keeps from earlier calls would hide allocations, so it is given back first.
+What stays is the kernel's batching of its page counters: about 0.25 MB.
 """
 
 from __future__ import annotations

@@ -49,11 +49,12 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
   // wanted.
   m.def(
       "contrast_losses(Tensor query, Tensor candidates, Tensor? positive, Tensor? weights, float "
-      "temperature, float eps, float delta, int normalize) -> Tensor");
+      "temperature, float eps, float delta, int normalize, bool bfloat16) -> Tensor");
   m.def(
       "contrast_sum(Tensor query, Tensor candidates, Tensor? positive, Tensor? weights, Tensor "
-      "coefficients, float temperature, float eps, float delta, int normalize, bool want_query, "
-      "bool want_candidates, bool want_positive) -> (Tensor total, Tensor grad_query, Tensor "
+      "coefficients, float temperature, float eps, float delta, int normalize, bool bfloat16, bool "
+      "want_query, bool want_candidates, bool want_positive) -> (Tensor total, Tensor grad_query, "
+      "Tensor "
       "grad_candidates, Tensor grad_positive)");
 
   // One uniform non-positive item per interaction.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -19,6 +20,9 @@ constexpr int kPushColumns = 8;
 constexpr int kStripRows = 6;
 constexpr int kPushColumns = 4;
 #endif
+// Strips whose contributions are added up before they are added to the rest: longer chains of
+// additions round more.
+constexpr int64_t kPushStrips = 16;
 // Bytes of candidates that all strips of a call meet before the next ones are fetched.
 constexpr int64_t kBlockBytes = 256 * 1024;
 
@@ -77,12 +81,7 @@ RLMREC_FAST_INLINE void exponentiate(const Strip<T>& t, const T* weights, T* pow
 template <int kVectors, class T>
 RLMREC_FAST_INLINE void pull_block(const T* powers, const T* rows, T* pulls) {
   constexpr int kWidth = kVectors * kLanes<T>;
-  Vec<T> sum[kStripRows][kVectors];
-#pragma GCC unroll 12
-  for (int i = 0; i < kStripRows; ++i) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[i][v] = load(pulls + i * kWidth + v * kLanes<T>);
-  }
+  Vec<T> sum[kStripRows][kVectors] = {};
   for (int c = 0; c < kTile<T>; ++c) {
     Vec<T> k[kVectors];
 #pragma GCC unroll 2
@@ -97,7 +96,10 @@ RLMREC_FAST_INLINE void pull_block(const T* powers, const T* rows, T* pulls) {
 #pragma GCC unroll 12
   for (int i = 0; i < kStripRows; ++i) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) store(pulls + i * kWidth + v * kLanes<T>, sum[i][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      T* place = pulls + i * kWidth + v * kLanes<T>;
+      store(place, load(place) + sum[i][v]);
+    }
   }
 }
 
@@ -118,12 +120,7 @@ RLMREC_FAST_INLINE void push_block(const ContrastArgs<T>& args, const T* powers,
                                    const T* sources, T* pushes) {
   constexpr int kWidth = kVectors * kLanes<T>;
   const int64_t strip_size = kStripRows * args.shape.width;
-  Vec<T> sum[kPushColumns][kVectors];
-#pragma GCC unroll 8
-  for (int c = 0; c < kPushColumns; ++c) {
-#pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) sum[c][v] = load(pushes + c * kWidth + v * kLanes<T>);
-  }
+  Vec<T> sum[kPushColumns][kVectors] = {};
   for (int64_t strip = 0; strip < strips; ++strip) {
     const T* p = powers + strip * args.powers_stride;
     const T* s = sources + strip * strip_size;
@@ -142,7 +139,10 @@ RLMREC_FAST_INLINE void push_block(const ContrastArgs<T>& args, const T* powers,
 #pragma GCC unroll 8
   for (int c = 0; c < kPushColumns; ++c) {
 #pragma GCC unroll 2
-    for (int v = 0; v < kVectors; ++v) store(pushes + c * kWidth + v * kLanes<T>, sum[c][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      T* place = pushes + c * kWidth + v * kLanes<T>;
+      store(place, load(place) + sum[c][v]);
+    }
   }
 }
 
@@ -157,6 +157,30 @@ RLMREC_FAST_INLINE void write_blocked(const T* values, T factor, int64_t d, int6
     for (int64_t c = 0; c < left; ++c) block[c] = values[column + c] * factor;
     for (int64_t c = left; c < kWidth; ++c) block[c] = 0;
   });
+}
+
+// y = inverse * (y - n (n . y) / (n . n)) with n = inverse * x rounded to bfloat16.
+template <class T>
+RLMREC_FAST_INLINE void project_rounded(const T* x, T inverse, T scale, int64_t d, T* y) {
+  const auto rounded = [&](int64_t column) __attribute__((always_inline)) {
+    const float value = static_cast<float>(x[column] * inverse * scale);
+    uint32_t bits;
+    std::memcpy(&bits, &value, 4);
+    bits = (bits + 0x7fffU + (bits >> 16 & 1U)) & 0xffff0000U;
+    float result;
+    std::memcpy(&result, &bits, 4);
+    return static_cast<T>(result);
+  };
+  T along = 0, square = 0;
+  for (int64_t column = 0; column < d; ++column) {
+    const T n = rounded(column);
+    along += n * y[column];
+    square += n * n;
+  }
+  const T share = square > 0 ? along / square : T{0};
+  for (int64_t column = 0; column < d; ++column) {
+    y[column] = inverse * (y[column] - share * rounded(column));
+  }
 }
 
 template <class T>
@@ -329,15 +353,18 @@ void contrast_strips(const ContrastArgs<T>& args, int64_t strip_begin, int64_t s
 template <class T>
 void contrast_push(const ContrastArgs<T>& args, int64_t tile, int64_t strip_end) {
   const int64_t width = args.shape.width;
-  const int64_t strips = strip_end - args.first_strip;
-  for (int c = 0; c < kTile<T>; c += kPushColumns) {
-    const T* powers = args.powers + (tile - args.first_tile) * kStripRows * kTile<T> + c;
-    const T* sources = args.sources + args.first_strip * kStripRows * width;
-    T* pushes = args.pushes + tile * kTile<T> * width;
-    for_blocks<T>(width, [&](auto vectors, int64_t column) __attribute__((always_inline)) {
-      push_block<vectors.value>(args, powers, strips, sources + column * kStripRows,
-                                pushes + column * kTile<T> + c * vectors.value * kLanes<T>);
-    });
+  const T* tile_powers = args.powers + (tile - args.first_tile) * kStripRows * kTile<T>;
+  for (int64_t strip = args.first_strip; strip < strip_end; strip += kPushStrips) {
+    const int64_t strips = std::min(kPushStrips, strip_end - strip);
+    const T* powers = tile_powers + (strip - args.first_strip) * args.powers_stride;
+    const T* sources = args.sources + strip * kStripRows * width;
+    for (int c = 0; c < kTile<T>; c += kPushColumns) {
+      T* pushes = args.pushes + tile * kTile<T> * width;
+      for_blocks<T>(width, [&](auto vectors, int64_t column) __attribute__((always_inline)) {
+        push_block<vectors.value>(args, powers + c, strips, sources + column * kStripRows,
+                                  pushes + column * kTile<T> + c * vectors.value * kLanes<T>);
+      });
+    }
   }
 }
 
@@ -366,6 +393,10 @@ void normalize_backward(const NormalizeBackwardArgs<T>& args, int64_t begin, int
     if (!args.project) continue;
     const T* x = args.x + row * args.x_stride;
     const T inverse = args.inverse[row];
+    if (args.round_scale > 0) {
+      project_rounded(x, inverse, args.round_scale, d, y);
+      continue;
+    }
     const T along = dot(x, y, d) * inverse * inverse;
     for (int64_t column = 0; column < d; ++column) {
       y[column] = inverse * (y[column] - along * x[column]);

@@ -10,8 +10,8 @@
 // Queries are taken in strips of kStripRows rows, candidates in tiles of two vectors; a strip and a
 // tile meet in registers. `pull` needs nothing but its own strip. `push` needs sum[i] before it can
 // start, and so the exponentials of a block of strips are kept until their sums are known: three
-// products in all. Order of summation: `sum` and `pull` over tiles in order, `push` over queries in
-// order, whoever computes them.
+// products in all. Order of summation, whoever computes them: `sum` and `pull` over tiles in
+// order, each tile by itself first; `push` over groups of strips in order, likewise.
 //
 // Packed forms, all zero where they are padded. A group of rows (a strip or a tile) is [d][rows],
 // or
@@ -82,6 +82,9 @@ struct NormalizeBackwardArgs {
   const T* other;
   int64_t other_stride;
   const T* other_factor;
+  // Above 0: products took n rounded to bfloat16, scaled by this. A row's gradient is nearly all
+  // along n, so the projection must take the same n or what it leaves is mostly rounding.
+  T round_scale;
   T* y;  // contiguous
 };
 

@@ -32,7 +32,8 @@ class Contrastive(Alignment):
         sizes: of the backbone.
         kd_weight: weight of the loss, at least 0.
         kd_temperature: tau, above 0.
-        projector_dtype: `float32`, or `bfloat16` for the projector's storage and products.
+        projector_dtype: `float32`, or `bfloat16` for the projector's storage and products and the
+            loss's products.
         seed: seed of the projector's initialisation.
 
     Raises:
@@ -69,6 +70,7 @@ class Contrastive(Alignment):
             batch.users,
             self.kd_temperature,
             candidates="all",
+            dtype=self.projector.dtype,
         )
         items, places = torch.unique(
             torch.cat([batch.positives, batch.negatives]), return_inverse=True
@@ -78,6 +80,11 @@ class Contrastive(Alignment):
         for ids in places.split([len(batch.positives), len(batch.negatives)]):
             if len(ids):
                 total = total + ops.info_nce_by_id(
-                    embedded, projected, ids, self.kd_temperature, candidates="batch"
+                    embedded,
+                    projected,
+                    ids,
+                    self.kd_temperature,
+                    candidates="batch",
+                    dtype=self.projector.dtype,
                 )
         return self.kd_weight / len(batch.users) * total

@@ -34,7 +34,8 @@ class Generative(Alignment):
         mask_ratio: share of the nodes that are masked, in (0, 1).
         recon_weight: weight of the loss, at least 0.
         recon_temperature: tau, above 0.
-        projector_dtype: `float32`, or `bfloat16` for the projector's storage and products.
+        projector_dtype: `float32`, or `bfloat16` for the projector's storage and products and the
+            loss's products.
         seed: seed of the projector's initialisation.
 
     Raises:
@@ -75,7 +76,9 @@ class Generative(Alignment):
             raise ValueError("Generative: masked must be the rows that mask gave (got None)")
         projected = self.projector(table, masked)
         text = self.text.index_select(0, masked).to(projected.dtype)
-        return self.recon_weight * ops.reconstruction_loss(projected, text, self.recon_temperature)
+        return self.recon_weight * ops.reconstruction_loss(
+            projected, text, self.recon_temperature, dtype=self.projector.dtype
+        )
 
 
 def draw_nodes(count: int, ratio: float, seed: int) -> Tensor:

@@ -47,10 +47,12 @@ def contrast(
     query_weight: Tensor | None,
     candidate_weight: Tensor | None,
     reduction: Reduction,
+    dtype: torch.dtype | None,
 ) -> Tensor:
     """The reduced losses of checked arguments; without positives just the log-sum-exp."""
     tables = (query, candidates, positive)
-    settings = (float(temperature), float(eps), float(delta), int(normalize))
+    bfloat16 = check_products(op, dtype, query)
+    settings = (float(temperature), float(eps), float(delta), int(normalize), bfloat16)
     try:
         if reduction == "none":
             losses: Tensor = _contrast_losses(*tables, candidate_weight, *settings)
@@ -115,6 +117,18 @@ def check_settings(op: str, temperature: float, reduction: str, eps: float = 0.0
         raise ValueError(f"{op}: eps must be finite and not negative (got {eps})")
 
 
+def check_products(op: str, dtype: torch.dtype | None, query: Tensor) -> bool:
+    """Whether products are to be taken in bfloat16; refuses other types than the tables'."""
+    if dtype is None or dtype == query.dtype:
+        return False
+    if dtype != torch.bfloat16 or query.dtype != torch.float32:
+        raise ValueError(
+            f"{op}: dtype must be None, the tables' own {query.dtype}, or torch.bfloat16 for "
+            f"float32 tables (got {dtype})"
+        )
+    return True
+
+
 def check_not_empty(op: str, name: str, table: Tensor) -> None:
     """Refuses a table without rows."""
     if table.shape[0] == 0:
@@ -137,6 +151,7 @@ def _fake_sum(
     eps: float,
     delta: float,
     normalize: int,
+    bfloat16: bool,
     want_query: bool,
     want_candidates: bool,
     want_positive: bool,
@@ -159,7 +174,7 @@ def _backward_losses(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     wanted = ctx.needs_input_grad[:3]
     _, *grads = _contrast_sum(*ctx.saved_tensors, grad.contiguous(), *ctx.settings, *wanted)
     chosen = [g if want else None for g, want in zip(grads, wanted, strict=True)]
-    return (*once("contrast_losses", chosen, *ctx.saved_tensors[:3]), *[None] * 5)
+    return (*once("contrast_losses", chosen, *ctx.saved_tensors[:3]), *[None] * 6)
 
 
 def _setup_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -171,10 +186,10 @@ def _setup_sum(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) ->
 
 def _backward_sum(ctx: Any, grad: Tensor | None, *_: object) -> tuple[Tensor | None, ...]:
     if grad is None:
-        return (None,) * 12
+        return (None,) * 13
     saved, inputs = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
     grads = [g * grad if want else None for g, want in zip(saved, ctx.wanted, strict=True)]
-    return (*once("contrast_sum", grads, *inputs), *[None] * 9)
+    return (*once("contrast_sum", grads, *inputs), *[None] * 10)
 
 
 _contrast_losses = differentiable("rlmrec_fast::contrast_losses", _backward_losses, _setup_losses)

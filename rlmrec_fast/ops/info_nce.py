@@ -31,6 +31,7 @@ def info_nce(
     candidate_weight: Tensor | None = None,
     reduction: Reduction = "sum",
     eps: float = 1e-8,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """-cos(q, k+) / temperature + log sum_c w_c exp(cos(q, c) / temperature) for each query.
 
@@ -48,6 +49,9 @@ def info_nce(
             None: 1.
         reduction: ``"sum"`` of the weighted losses, ``"mean"``: the sum over B, or ``"none"``.
         eps: not negative.
+        dtype: ``torch.bfloat16`` takes the factors of all products in bfloat16 (sums stay float32)
+            where the processor has AVX-512-BF16 and temperature >= 0.03: twice as fast, gradients
+            good to two or three digits. None: the tables' type.
 
     Returns:
         A scalar, or [B] for ``"none"``. Equal for any number of threads, bit by bit.
@@ -78,6 +82,7 @@ def info_nce(
         query_weight=check_weight("info_nce", "query_weight", query_weight, query),
         candidate_weight=check_weight("info_nce", "candidate_weight", candidate_weight, candidates),
         reduction=reduction,
+        dtype=dtype,
     )
 
 
@@ -90,6 +95,7 @@ def info_nce_by_id(
     *,
     reduction: Reduction = "sum",
     eps: float = 1e-8,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """`info_nce` of rows ``ids`` of one table with the same rows of another as positives.
 
@@ -105,6 +111,7 @@ def info_nce_by_id(
             as often as it occurs.
         reduction: ``"sum"``, ``"mean"`` or ``"none"`` of the B losses.
         eps: as in `info_nce`.
+        dtype: as in `info_nce`.
 
     Returns:
         A scalar, or [B] for ``"none"``.
@@ -132,7 +139,9 @@ def info_nce_by_id(
         positive = candidate_table.index_select(0, ids)
         others = candidate_table if candidates == "all" else positive
         query = query_table.index_select(0, ids)
-        return info_nce(query, positive, others, temperature, reduction=reduction, eps=eps)
+        return info_nce(
+            query, positive, others, temperature, reduction=reduction, eps=eps, dtype=dtype
+        )
     unique, place, counts = ids.unique(return_inverse=True, return_counts=True)
     if len(unique) and (unique[0] < 0 or unique[-1] >= query_table.shape[0]):
         wrong = unique[0] if unique[0] < 0 else unique[-1]
@@ -149,6 +158,7 @@ def info_nce_by_id(
         candidate_weight=counts if candidates == "batch" and len(unique) else None,
         reduction="none" if reduction == "none" else "sum",
         eps=eps,
+        dtype=dtype,
     )
     if reduction == "none":
         return losses.index_select(0, place)
@@ -162,6 +172,7 @@ def symmetric_info_nce(
     *,
     reduction: Reduction = "mean",
     eps: float = 1e-8,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """In-batch InfoNCE in both directions, as CLIP (Radford et al., ICML 2021) averages them.
 
@@ -171,10 +182,11 @@ def symmetric_info_nce(
         temperature: positive.
         reduction: ``"mean"`` or ``"sum"`` over the batch, or ``"none"``.
         eps: as in `info_nce`.
+        dtype: as in `info_nce`.
 
     Returns:
         Half the loss of x against y plus half that of y against x: a scalar, or [B].
     """
-    forth = info_nce(x, y, y, temperature, reduction=reduction, eps=eps)
-    back = info_nce(y, x, x, temperature, reduction=reduction, eps=eps)
+    forth = info_nce(x, y, y, temperature, reduction=reduction, eps=eps, dtype=dtype)
+    back = info_nce(y, x, x, temperature, reduction=reduction, eps=eps, dtype=dtype)
     return (forth + back) / 2

@@ -51,4 +51,5 @@ def lse_matmul(
         query_weight=None,
         candidate_weight=check_weight("lse_matmul", "weights", weights, candidates),
         reduction=reduction,
+        dtype=None,
     )

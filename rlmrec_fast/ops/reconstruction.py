@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from rlmrec_fast.ops._contrast import (
@@ -22,6 +23,7 @@ def reconstruction_loss(
     temperature: float,
     reduction: Reduction = "mean",
     delta: float = 1e-8,
+    dtype: torch.dtype | None = None,
 ) -> Tensor:
     """-log(exp(x_i . y_i / t) / (sum_j exp(x_i . y_j / t) + delta) + delta), rows normalised.
 
@@ -33,6 +35,7 @@ def reconstruction_loss(
         temperature: t, positive.
         reduction: ``"mean"`` or ``"sum"`` over the rows, or ``"none"``.
         delta: the two epsilons of the formula, not negative.
+        dtype: type of the products' factors, as in `info_nce`.
 
     Returns:
         A scalar, or [n] for ``"none"``. The mean of no rows is NaN, as in PyTorch.
@@ -63,4 +66,5 @@ def reconstruction_loss(
         query_weight=None,
         candidate_weight=None,
         reduction=reduction,
+        dtype=dtype,
     )

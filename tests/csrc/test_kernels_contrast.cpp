@@ -10,7 +10,7 @@
 #include "check.h"
 #include "common/cpu_features.h"
 #include "common/scratch.h"
-#include "cpu/contrast.h"
+#include "cpu/contrast_bf16.h"
 #include "cpu/isa.h"
 #include "test_kernels_values.h"
 
@@ -156,6 +156,73 @@ TEST(contrast_equals_brute_force) {
       check_strips_and_pushes<double>(b, c, 9);
     }
   }
+}
+
+// The same products with bfloat16 factors: each term may be off by some units of 2^-9.
+void check_bfloat16(std::int64_t b, std::int64_t c, std::int64_t d) {
+  Problem<float> p(b, c, d, 0.7, 0.3);
+  const ContrastShape& shape = p.args.shape;
+  const std::int64_t padded = round_up(d, 2), row_count = p.strips * shape.strip;
+  const std::int64_t candidates = p.tiles * shape.tile;
+  const auto table = [](std::int64_t size) {
+    return std::vector<BFloat16>(static_cast<std::size_t>(size), BFloat16{0x4711});
+  };
+  auto strips = table(row_count * padded), panels = table(candidates * padded);
+  auto rows = table(candidates * shape.width), sources = table(row_count * shape.width);
+  auto powers = table(p.strips * candidates * shape.strip);
+  std::vector<double> sums(static_cast<std::size_t>(row_count));
+  std::vector<float> pulls(static_cast<std::size_t>(row_count * shape.width));
+  std::vector<float> pushes(static_cast<std::size_t>(candidates * shape.width));
+  const std::vector<float> factors(static_cast<std::size_t>(b), 0.5f);
+  avx512bf16::pack_strips(p.x.data(), d + 1, b, d, p.inverse_x.data(), 0.7f, strips.data(), 0,
+                          p.strips);
+  avx512bf16::pack_tiles(p.k.data(), d, c, d, p.inverse_k.data(), panels.data(), rows.data(), 0,
+                         p.tiles);
+  avx512bf16::pack_sources(p.x.data(), d + 1, b, d, factors.data(), sources.data(), 0, p.strips);
+  const ContrastBf16Args args{shape,
+                              d,
+                              p.tiles,
+                              strips.data(),
+                              panels.data(),
+                              rows.data(),
+                              p.args.weights,
+                              p.args.shifts,
+                              powers.data(),
+                              candidates * shape.strip,
+                              0,
+                              0,
+                              sums.data(),
+                              pulls.data(),
+                              sources.data(),
+                              pushes.data()};
+  for (std::int64_t s = 0; s < p.strips; ++s) {
+    avx512bf16::contrast_strips(args, s, s + 1, 0, p.tiles);
+  }
+  for (std::int64_t t = 0; t < p.tiles; ++t) avx512bf16::contrast_push(args, t, p.strips);
+  constexpr double kClose = 0.01;
+  for (std::int64_t i = 0; i < b; ++i) {
+    double sum = 0, pull = 0;
+    for (std::int64_t j = 0; j < c; ++j) {
+      sum += p.power(i, j);
+      pull += p.power(i, j) * p.candidate(j, d - 1);
+    }
+    CHECK_NEAR(sums[static_cast<std::size_t>(i)], sum, kClose * sum);
+    CHECK_NEAR(pulls[blocked(shape, shape.strip, i, d - 1)], pull, kClose * 2 * sum);
+  }
+  for (std::int64_t j = 0; j < c; ++j) {
+    double push = 0, size = 0;
+    for (std::int64_t i = 0; i < b; ++i) {
+      push += p.power(i, j) * p.query(i, d / 2);
+      size += p.power(i, j);
+    }
+    CHECK_NEAR(pushes[blocked(shape, shape.tile, j, d / 2)], push, kClose * size + 1e-6);
+  }
+}
+
+TEST(contrast_in_bfloat16_is_near_brute_force) {
+  if (!avx512bf16::compiled() || !cpu_features().avx512bf16 || active_isa() != Isa::avx512) return;
+  for (const std::int64_t d : {1, 2, 7, 16, 17, 33, 48, 130}) check_bfloat16(25, 70, d);
+  for (const std::int64_t b : {1, 12, 230}) check_bfloat16(b, 1, 9);
 }
 
 template <class T>

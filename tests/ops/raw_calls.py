@@ -60,16 +60,20 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
             for items_table in (torch.randn(8, 5), None)
         ],
         "contrast_losses": [
-            (leaf(9, 5), leaf(40, 5), leaf(9, 5), torch.rand(40), 0.2, 1e-8, 0.0, 1),
-            (leaf(9, 5), leaf(9, 5), None, None, 1.0, 0.0, 0.0, 0),
-            (leaf(9, 5), leaf(9, 5), leaf(9, 5), None, 0.3, 1e-12, 1e-8, 2),
+            (leaf(9, 5), leaf(40, 5), leaf(9, 5), torch.rand(40), 0.2, 1e-8, 0.0, 1, False),
+            (leaf(9, 5), leaf(9, 5), None, None, 1.0, 0.0, 0.0, 0, False),
+            (leaf(9, 5), leaf(9, 5), leaf(9, 5), None, 0.3, 1e-12, 1e-8, 2, True),
         ],
         "contrast_sum": [
             (
                 *(leaf(9, 5), leaf(40, 5), leaf(9, 5), torch.rand(40), torch.rand(9)),
-                *(0.2, 1e-8, 0.0, 1, *wanted),
+                *(0.2, 1e-8, 0.0, 1, bfloat16, *wanted),
             )
-            for wanted in ((True, True, True), (True, False, False), (False, True, False))
+            for bfloat16, *wanted in (
+                (False, True, True, True),
+                (True, True, False, False),
+                (True, False, True, False),
+            )
         ],
         "sample_negatives": [(offsets, items, torch.tensor([9]), 6)],
         "rank": [

@@ -254,6 +254,42 @@ def test_symmetric_form(reduction):
     torch.testing.assert_close(swapped, symmetric_info_nce(x, y, 0.1, reduction=reduction))
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 2), (13, 33, 7), (300, 1000, 32), (40, 2000, 130)])
+def test_products_in_bfloat16_are_good_to_two_digits(shape):
+    inputs = tables(*shape, torch.float32)
+    weights = torch.rand(shape[1])
+    exact = [x.detach().double().requires_grad_() for x in inputs]
+    losses = info_nce(*inputs, 0.2, candidate_weight=weights, dtype=torch.bfloat16)
+    truth = reference.info_nce(*exact, 0.2, candidate_weight=weights)
+    torch.testing.assert_close(losses.double(), truth, rtol=2e-3, atol=2e-2)
+    grads, expected = torch.autograd.grad(losses, inputs), torch.autograd.grad(truth, exact)
+    for ours, correct in zip(grads, expected, strict=True):
+        assert (ours - correct).norm() <= 5e-3 * correct.norm() + 1e-4
+    total = info_nce(*inputs, 0.2, candidate_weight=weights, dtype=torch.bfloat16)
+    singles = info_nce(
+        *inputs, 0.2, candidate_weight=weights, dtype=torch.bfloat16, reduction="none"
+    )
+    torch.testing.assert_close(total, singles.sum())
+
+
+def test_the_tables_own_type_may_be_asked_for_and_no_other():
+    inputs = tables(5, 6, 8, torch.float32)
+    plain = info_nce(*inputs, 0.2)
+    assert same_bits(info_nce(*inputs, 0.2, dtype=torch.float32), plain)
+    for dtype in (torch.float16, torch.float64):
+        with pytest.raises(ValueError, match=r"^info_nce: dtype must be None, the tables' own"):
+            info_nce(*inputs, 0.2, dtype=dtype)
+    doubles = [x.double() for x in inputs]
+    with pytest.raises(ValueError, match="dtype must be None"):
+        info_nce(*doubles, 0.2, dtype=torch.bfloat16)
+
+
+def test_low_temperatures_keep_float32_products():
+    inputs = tables(9, 50, 16, torch.float32)
+    plain, asked = (info_nce(*inputs, 0.01, dtype=dtype) for dtype in (None, torch.bfloat16))
+    assert same_bits(plain, asked)
+
+
 def test_training_pulls_pairs_together():
     torch.manual_seed(3)
     x, y = (torch.randn(64, 8, requires_grad=True) for _ in range(2))

@@ -110,8 +110,10 @@ def test_contrastive_losses(candidates, reduction):
         weights = torch.rand(candidates)
         info = info_nce(query, positive, table, 0.2, reduction=reduction)
         low = info_nce(query, positive, table, 0.01, candidate_weight=weights, reduction=reduction)
+        bfloat16 = info_nce(query, positive, table, 0.2, reduction=reduction, dtype=torch.bfloat16)
         return [
             *with_gradients(info, query, positive, table),
+            *with_gradients(bfloat16, query, positive, table),
             *with_gradients(low, query, positive, table),
             *with_gradients(lse_matmul(query, table, weights, reduction), query, table),
             *with_gradients(reconstruction_loss(query, positive, 0.2, reduction), query, positive),
