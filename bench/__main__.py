@@ -42,14 +42,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         draw(records, ROOT / "docs" / "speed.svg")
         return 0
     torch.set_num_threads(options.threads)
-    keep_freed_memory()
+    if not options.default_allocator:
+        keep_freed_memory()
     context = Context("quick" if options.quick else "full", options.threads, options.compile)
-    measure(options.families or FAMILIES, context, options.only, options.out)
+    families = options.families or FAMILIES
+    measure(families, context, options.only, options.out, options.default_allocator)
     return 0
 
 
 def measure(
-    families: Sequence[str], context: Context, only: str = "", out: Path | None = None
+    families: Sequence[str],
+    context: Context,
+    only: str = "",
+    out: Path | None = None,
+    default_allocator: bool = False,
 ) -> list[dict[str, Any]]:
     """Measures families, printing each case's table as it is known.
 
@@ -58,11 +64,13 @@ def measure(
         context: size, threads, data.
         only: part of the names of the cases to measure.
         out: where the records go, written anew after every case.
+        default_allocator: what to say of the allocator: untouched, or told to keep freed memory.
 
     Returns:
         The records.
     """
     where = environment(context.data)
+    where["allocator"] = "glibc, " + ("default" if default_allocator else "freed memory kept")
     peaks = measure_peaks()
     where["peaks"] = {"flops": peaks.flops, "bandwidth": peaks.bandwidth}
     for name, value in where.items():
@@ -92,6 +100,11 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="torch's threads (default 2)")
     parser.add_argument(
         "--no-compile", dest="compile", action="store_false", help="leave out torch.compile"
+    )
+    parser.add_argument(
+        "--default-allocator",
+        action="store_true",
+        help="let glibc hand freed tables back to the system, as programs do that say nothing",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write records as JSON lines")
     parser.add_argument(

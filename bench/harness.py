@@ -18,6 +18,9 @@ from typing import Any, Protocol, runtime_checkable
 from bench.floor import Peaks, Work
 from bench.memory import peak_extra_bytes
 
+# Calls that take fewer seconds are made once before each turn.
+_WARMED = 0.3
+
 Call = Callable[[], Any]
 Setup = Callable[[], Call]
 
@@ -201,13 +204,14 @@ def _rounds(
     """Seconds of one call, provider -> one value per round."""
     names = list(calls)
     times: dict[str, list[float]] = {name: [] for name in names}
+    slow = {name: _time(call, 1) for name, call in calls.items()}
     least, most = budget.rounds
     end = perf_counter() + budget.seconds
     for number in range(most):
         if number >= least and perf_counter() > end:
             break
         for name in _rotated(names, number):
-            if repeats[name] > 1:
+            if slow[name] < _WARMED:
                 calls[name]()
             times[name].append(_time(calls[name], repeats[name]) / repeats[name])
     return times
