@@ -89,8 +89,15 @@ def headline_cases(records: Sequence[Row]) -> Iterator[tuple[Row, Row, Row, str]
             continue
         usual = max(asked, key=lambda record: float(record["ratio"]))
         best = min(others, key=lambda record: float(record["ratio"]))
-        name = ours["case"] + (f", d {ours['setting']['d']}" if "d" in ours["setting"] else "")
-        yield ours, usual, best, name
+        yield ours, usual, best, ", ".join([ours["case"], *_telling(ours["setting"])])
+
+
+def _telling(setting: Mapping[str, Any]) -> Iterator[str]:
+    """The settings that tell cases of one name apart."""
+    for key in ("candidates", "rows", "d", "text width"):
+        if key in setting:
+            value = setting[key]
+            yield f"{value:,} {key}" if key in ("candidates", "rows") else f"{key} {value:,}"
 
 
 def summary(records: Sequence[Row]) -> str:
