@@ -3,8 +3,8 @@
 All providers of a case are set up in one process and take turns: a round times each once, and the
 next round starts with another one. So whatever else the machine does falls on all of them, and the
 ratio of two providers is the median of their ratios within the rounds. A sample repeats the call
-until it lasts long enough for the clock; a call before it, not timed, wakes the threads and clears
-the caches of the tables of whoever went before.
+until it lasts long enough for the clock; calls before it, not timed, wake the threads and clear the
+caches of the tables of whoever went before.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any, Protocol, runtime_checkable
 from bench.floor import Peaks, Work
 from bench.memory import peak_extra_bytes
 
-# Calls that take fewer seconds are made once before each turn.
-_WARMED = 0.3
+# Seconds of calls before each turn, at least one; none where one call takes as many as the second.
+_WARM_UP, _WARMED = 0.005, 0.3
 
 Call = Callable[[], Any]
 Setup = Callable[[], Call]
@@ -194,8 +194,11 @@ def _time(call: Call, repeats: int) -> float:
 
 
 def _repeats(call: Call, sample: float) -> int:
-    once = max(_time(call, 1), 1e-7)
-    return max(1, min(10_000, round(sample / once)))
+    return _repeats_of(_time(call, 1), sample)
+
+
+def _repeats_of(once: float, sample: float) -> int:
+    return max(1, min(10_000, round(sample / max(once, 1e-7))))
 
 
 def _rounds(
@@ -212,7 +215,7 @@ def _rounds(
             break
         for name in _rotated(names, number):
             if slow[name] < _WARMED:
-                calls[name]()
+                _time(calls[name], _repeats_of(slow[name], _WARM_UP))
             times[name].append(_time(calls[name], repeats[name]) / repeats[name])
     return times
 
