@@ -4,7 +4,7 @@ Texts are the data set's own vectors where they have the width, else random unit
 
 Floor: that of its parts. The projector: the rows in use through both layers, once forward, once
 backward for the weights, and once for what they multiply unless that is text. In bfloat16 an
-operation counts half, for the peak is that of fp32.
+operation of the projector or of the loss counts half, for the peak is that of fp32.
 """
 
 from __future__ import annotations
@@ -177,11 +177,8 @@ def step_work(
     return [
         (layer_work(graph, dim), 2 * settings.num_layers),
         (batch_work(graph, len(batch.users), dim), 1),
-        (
-            Work(2 * rows * width * 4, cost * flops),
-            1,
-        ),
-        (loss, 1),
+        (Work(2 * rows * width * 4, cost * flops), 1),
+        (replace(loss, flops=cost * loss.flops), 1),
         (Work(7 * parameters * 4, 12 * parameters), 1),
     ]
 
