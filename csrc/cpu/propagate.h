@@ -10,10 +10,10 @@
 //
 // weight_e is values[e] where values are given, else column_scale[columns[e]].
 //
-// Work is divided by the graph's partition (see graph.py), never by threads. The entries of a row are
-// added in order; those of a long row in order within its chunks, and the chunks in order. So
-// results do not depend on the number of threads. Empty rows give zero sums. y must not overlap x; it may be base, if every row
-// is finished at its own place.
+// Work is divided by the graph's partition (see graph.py), never by threads. The entries of a row
+// are added in order; those of a long row in order within its chunks, and the chunks in order. So
+// results do not depend on the number of threads. Empty rows give zero sums. y must not overlap x;
+// it may be base, if every row is finished at its own place.
 #pragma once
 
 #include <cstdint>
