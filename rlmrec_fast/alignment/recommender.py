@@ -30,18 +30,20 @@ class Recommender(nn.Module):
         """The training interactions."""
         return self.backbone.graph
 
-    def loss(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+    def loss(self, batch: Batch, seed: int, step: int = 0) -> dict[str, Tensor]:
         """The loss of one batch, term by term and already weighted.
 
         Args:
             batch: the triplets.
             seed: seed of the step: of masks, dropout and noise.
+            step: its number in the epoch, from 0.
 
         Returns:
             Scalars: the backbone's terms, `infomax_loss` of the alignment (added to the backbone's
             own where it has one), and `reg_loss` of all parameters. The total is their sum.
         """
         backbone, alignment = self.backbone, self.alignment
+        backbone.prepare(step, seed)
         if alignment is None:
             terms = backbone.terms(backbone.views(backbone.embedding, seed), batch)
         else:

@@ -85,6 +85,17 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
+    def prepare(self, step: int, seed: int) -> None:
+        """What precedes a training step; here nothing.
+
+        For what is drawn once and then holds for several steps. It must not outlast an epoch,
+        because checkpoints hold parameters only.
+
+        Args:
+            step: number of the step in its epoch, from 0.
+            seed: seed of the step, that `views` gets too.
+        """
+
     @property
     def final_dim(self) -> int:
         """Width d' of the final embeddings; here that of the ego embeddings."""
@@ -113,16 +124,18 @@ class Backbone(nn.Module):
         positives, negatives = batch.positives + first_item, batch.negatives + first_item
         return {"rec_loss": ops.bpr_loss(views[0], None, batch.users, positives, negatives)}
 
-    def loss(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+    def loss(self, batch: Batch, seed: int, step: int = 0) -> dict[str, Tensor]:
         """The loss of one batch, term by term and already weighted.
 
         Args:
             batch: the triplets.
             seed: seed of the forward pass.
+            step: number of the step in its epoch.
 
         Returns:
             The scalars of `terms` and `reg_loss`; the total is their sum.
         """
+        self.prepare(step, seed)
         terms = self.terms(self.views(self.embedding, seed), batch)
         return {**terms, "reg_loss": self.reg_weight * squared_norm(self.parameters())}
 

@@ -168,7 +168,8 @@ class Trainer:
         sums: dict[str, Tensor] = {}
         for index, batch in enumerate(batches):
             step = (epoch - 1) * len(batches) + index
-            terms = self.model.loss(batch, ops.derive_seed(self.settings.seed, _STEP, step))
+            seed = ops.derive_seed(self.settings.seed, _STEP, step)
+            terms = self.model.loss(batch, seed, index)
             self.optimizer.zero_grad(set_to_none=True)
             _total(terms).backward()
             self.optimizer.step()

@@ -73,7 +73,7 @@ def test_steps_of_an_epoch_and_epochs_have_seeds_of_their_own(make_trainer):
     trainer = make_trainer()
     seeds = []
     loss = trainer.model.loss
-    trainer.model.loss = lambda batch, seed: (seeds.append(seed), loss(batch, seed))[1]
+    trainer.model.loss = lambda batch, seed, step: (seeds.append(seed), loss(batch, seed, step))[1]
     trainer.train_epoch(1)
     trainer.train_epoch(2)
     assert len(seeds) == 2 * len(trainer.batches(1))
@@ -178,8 +178,8 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_term(make_trainer):
     trainer = make_trainer(batch_size=10_000)
     loss = trainer.model.loss
 
-    def breaking(batch, seed):
-        terms = loss(batch, seed)
+    def breaking(batch, seed, step):
+        terms = loss(batch, seed, step)
         if trainer.state.epoch == 2:
             terms["reg_loss"] = terms["reg_loss"] * float("nan")
         return terms
@@ -194,8 +194,8 @@ def test_a_diverging_run_keeps_its_last_good_checkpoint(make_trainer, config, tm
         trainer = make_trainer(run)
         loss = trainer.model.loss
         infinite = torch.tensor(float("inf"))
-        trainer.model.loss = lambda batch, seed: (
-            loss(batch, seed) | ({"cl_loss": infinite} if trainer.state.epoch == 3 else {})
+        trainer.model.loss = lambda batch, seed, step: (
+            loss(batch, seed, step) | ({"cl_loss": infinite} if trainer.state.epoch == 3 else {})
         )
         with pytest.raises(DivergenceError, match=r"cl_loss must be finite \(got inf in epoch 4"):
             trainer.fit()
