@@ -141,6 +141,29 @@ def recommend(
 
 @app.command()
 @user_errors()
+def overlap(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of trained runs.")],
+    k: Annotated[int, typer.Option("-k", help="How many neighbours.")] = 100,
+    side: Annotated[str, typer.Option(help="items or users.")] = "items",
+    data: DataOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Print how far the neighbours of items in the embeddings are those in their texts.
+
+    The mean Jaccard index of the k nearest items by cosine, for every backbone and alignment among
+    the runs, with the relative gain over the backbone; runs that differ in the seed are averaged.
+
+    Example: `rlmrec-fast overlap runs/amazon-lightgcn-2023 runs/amazon-lightgcn-contrastive-2023`
+
+    Example: `rlmrec-fast overlap runs/* --side users -k 50 --json`
+    """
+    from rlmrec_fast.analysis import commands
+
+    commands.overlap(runs, k, side, data, as_json)
+
+
+@app.command()
+@user_errors()
 def models() -> None:
     """Print the backbones and alignments that can be trained, with paper and settings.
 

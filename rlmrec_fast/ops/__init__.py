@@ -3,6 +3,7 @@
 from rlmrec_fast.ops.bpr import bpr_loss
 from rlmrec_fast.ops.info_nce import info_nce, info_nce_by_id, symmetric_info_nce
 from rlmrec_fast.ops.lse_matmul import lse_matmul
+from rlmrec_fast.ops.neighbors import neighbor_overlap, neighbors
 from rlmrec_fast.ops.project import project
 from rlmrec_fast.ops.propagate import edge_mask, propagate
 from rlmrec_fast.ops.random import derive_seed
@@ -20,6 +21,8 @@ __all__ = [
     "info_nce",
     "info_nce_by_id",
     "lse_matmul",
+    "neighbor_overlap",
+    "neighbors",
     "project",
     "propagate",
     "rank",

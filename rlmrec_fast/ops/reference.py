@@ -171,6 +171,22 @@ def ranking_metrics(
     )
 
 
+def neighbors(table: Tensor, k: int) -> Tensor:
+    """See `rlmrec_fast.ops.neighbors`."""
+    direction = F.normalize(table, dim=1, eps=1e-12)
+    itself = torch.arange(len(table))
+    return rank(direction, direction, k, (torch.arange(len(table) + 1), itself))[0]
+
+
+def neighbor_overlap(first: Tensor, second: Tensor) -> Tensor:
+    """See `rlmrec_fast.ops.neighbor_overlap`."""
+    rows = []
+    for a, b in zip(first.tolist(), second.tolist(), strict=True):
+        one, other = set(a) - {-1}, set(b) - {-1}
+        rows.append(len(one & other) / len(one | other) if one | other else 1.0)
+    return torch.tensor(rows, dtype=torch.float64)
+
+
 def squared_norm(x: Tensor) -> Tensor:
     """See `rlmrec_fast.ops.squared_norm`."""
     return x.pow(2).sum()

@@ -55,6 +55,8 @@ GOOD: dict[str, dict[str, Any]] = {
         "cutoffs": (1, 5),
     },
     "squared_norm": {"x": torch.zeros(3)},
+    "neighbors": {"table": torch.ones(4, 3), "k": 2},
+    "neighbor_overlap": {"first": torch.tensor([[0, 1]]), "second": torch.tensor([[1, -1]])},
 }
 
 TABLE_CASES = [
@@ -103,6 +105,14 @@ CONTRAST_CASES = [
         (op, "reduction", "max", ValueError, r"must be one of .* \(got 'max'\)")
         for op in ("info_nce", "info_nce_by_id", "lse_matmul", "reconstruction_loss")
     ],
+    ("neighbors", "table", torch.tensor([[1.0], [float("nan")]]), ValueError, r"got NaN .* row 1"),
+    ("neighbors", "k", 0, ValueError, r"at least 1 \(got 0\)"),
+    ("neighbors", "k", 1.0, TypeError, "an integer"),
+    ("neighbor_overlap", "first", [[0]], TypeError, r"a tensor \(got list\)"),
+    ("neighbor_overlap", "first", torch.zeros(1, 2), TypeError, "of type int64"),
+    ("neighbor_overlap", "second", torch.tensor([1]), ValueError, r"two dimensions \(got \(1,\)"),
+    ("neighbor_overlap", "second", torch.tensor([[1], [2]]), ValueError, "1 rows like first"),
+    ("neighbor_overlap", "first", torch.tensor([[3, 3]]), ValueError, r"twice \(got row 0\)"),
     ("info_nce", "positive", torch.ones(1, 3), ValueError, r"shape \(2, 3\) like query \(got \(1"),
     ("info_nce", "candidates", torch.ones(4, 2), ValueError, r"3 columns like query \(got 2\)"),
     ("info_nce", "candidates", torch.ones(0, 3), ValueError, "must have at least one row"),
