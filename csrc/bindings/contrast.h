@@ -20,6 +20,10 @@ constexpr int64_t kPowerBytes = int64_t{8} << 20;
 // of candidates after the other.
 constexpr int64_t kLeastStrips = 8;
 
+// How far a logit may lie below the shift, in powers of two, without vanishing.
+template <class T>
+constexpr T kExponents = std::is_same_v<T, double> ? 900 : 100;
+
 template <class T>
 class Contrast {
  public:
@@ -133,8 +137,9 @@ class Contrast {
     const ContrastShape& shape = args_.shape;
     const double log2_scale = std::numbers::log2e / request_.temperature;
     const auto scale = static_cast<T>(log2_scale);
-    inverse_q_ = inverse_norms_of(x_, request_.query.stride(0), num_queries);
-    inverse_k_ = inverse_norms_of(k_, request_.candidates.stride(0), num_candidates);
+    inverse_q_ = inverse_norms_of(x_, request_.query.stride(0), num_queries, request_.normalize);
+    inverse_k_ =
+        inverse_norms_of(k_, request_.candidates.stride(0), num_candidates, request_.normalize);
     if (p_ != nullptr) pack_positives();
     pack_factors(scale, want_rows);
     pack_weights();
@@ -144,6 +149,7 @@ class Contrast {
       std::fill(shifts_.get(), shifts_.get() + num_strips_ * shape.strip, scale);
       return;
     }
+    if (request_.normalize == Normalize::none && shift_by_norms(scale)) return;
     in_parts(0, num_strips_, 8, [&](int64_t begin, int64_t end) {
       RLMREC_FAST_CALL(contrast_maxima, args_, shifts_.get(), begin, end);
     });
@@ -185,14 +191,32 @@ class Contrast {
   // Cosines reach from -1 to 1: as long as 2^(-2 log2(e) / temperature) is far from vanishing, the
   // largest logit there can be does for the largest that there is.
   bool fixed_shift() const {
-    const double range = std::is_same_v<T, double> ? 900 : 100;
     return request_.normalize != Normalize::none &&
-           2 * std::numbers::log2e / request_.temperature <= range;
+           2 * std::numbers::log2e / request_.temperature <= kExponents<T>;
+  }
+
+  // A dot product is at most the product of the norms: where that is small enough, it does for each
+  // query's largest logit, and spares the product that would find it.
+  bool shift_by_norms(T scale) {
+    const int64_t queries = request_.num_queries(), candidates = request_.num_candidates();
+    const Scratch<T> k =
+        inverse_norms_of(k_, request_.candidates.stride(0), candidates, Normalize::root);
+    const Scratch<T> q = inverse_norms_of(x_, request_.query.stride(0), queries, Normalize::root);
+    T longest = 0;
+    for (int64_t row = 0; row < candidates; ++row) longest = std::max(longest, 1 / k.get()[row]);
+    const T most = kExponents<float> / 2;  // in double, too: the rounding grows with the shift
+    T* shifts = shifts_.get();
+    std::fill(shifts, shifts + num_strips_ * args_.shape.strip, T{0});
+    for (int64_t row = 0; row < queries; ++row) {
+      shifts[row] = scale * longest / q.get()[row];
+      if (!(shifts[row] <= most)) return false;
+    }
+    return true;
   }
 
   void pack_positives() {
     const int64_t count = request_.num_queries(), stride = request_.positive->stride(0);
-    inverse_p_ = inverse_norms_of(p_, stride, count);
+    inverse_p_ = inverse_norms_of(p_, stride, count, request_.normalize);
     own_ = Scratch<T>(count);
     in_parts(0, count, 1024, [&](int64_t begin, int64_t end) {
       RLMREC_FAST_CALL(row_dots, x_, request_.query.stride(0), p_, stride, d_, own_.get(), begin,
@@ -204,11 +228,11 @@ class Contrast {
     }
   }
 
-  Scratch<T> inverse_norms_of(const T* x, int64_t stride, int64_t count) {
+  Scratch<T> inverse_norms_of(const T* x, int64_t stride, int64_t count, Normalize normalize) {
     Scratch<T> inverse(count);
     in_parts(0, count, 1024, [&](int64_t begin, int64_t end) {
-      RLMREC_FAST_CALL(inverse_norms, x, stride, d_, request_.normalize, request_.eps,
-                       inverse.get(), begin, end);
+      RLMREC_FAST_CALL(inverse_norms, x, stride, d_, normalize, request_.eps, inverse.get(), begin,
+                       end);
     });
     return inverse;
   }
