@@ -30,10 +30,7 @@ class GCCF(Backbone):
         ValueError: a value is out of bounds, or the graph has no self-loops.
     """
 
-    paper = (
-        "Chen et al., Revisiting Graph Based Collaborative Filtering (LR-GCCF), AAAI 2020, "
-        "arXiv 2001.10167"
-    )
+    paper = "Chen et al., LR-GCCF, AAAI 2020, arXiv 2001.10167"
     self_loops = True
 
     def __init__(

@@ -41,10 +41,7 @@ class SGL(TwoViews):
         ValueError: a value is out of bounds.
     """
 
-    paper = (
-        "Wu et al., Self-supervised Graph Learning for Recommendation (SGL), SIGIR 2021, "
-        "arXiv 2010.10783"
-    )
+    paper = "Wu et al., SGL, SIGIR 2021, arXiv 2010.10783"
 
     def __init__(
         self,

@@ -31,10 +31,7 @@ class SimGCL(TwoViews):
         ValueError: a value is out of bounds.
     """
 
-    paper = (
-        "Yu et al., Are Graph Augmentations Necessary? Simple Graph Contrastive Learning for "
-        "Recommendation (SimGCL), SIGIR 2022, arXiv 2112.08679"
-    )
+    paper = "Yu et al., SimGCL, SIGIR 2022, arXiv 2112.08679"
 
     def __init__(
         self,
