@@ -64,7 +64,7 @@ _DCCF: Mapping[str, Value | PerDataset] = {
     "cl_temperature": 0.1,
 }
 
-PUBLISHED: Mapping[tuple[str, str], Mapping[str, Value | PerDataset]] = {
+PUBLISHED: dict[tuple[str, str], Mapping[str, Value | PerDataset]] = {
     ("lightgcn", "none"): {
         **_LIGHTGCN,
         "num_layers": (3, 3, 2),
