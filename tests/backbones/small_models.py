@@ -40,8 +40,8 @@ def make_settings(name: str, align: str = "none", **changes: Any) -> Settings:
 def make_data(users: int = 30, items: int = 20, share: float = 0.4, isolated: int = 0) -> Dataset:
     """Random interactions with random texts; the last users and items may have none.
 
-    Every part has at least one interaction: user 0 has item 0 in training, and where there are
-    others the last of the others in validation and test.
+    Every part has at least one: item 0 is user 0's in training, user 1's in validation and user 2's
+    in test.
     """
     rng = np.random.default_rng(users + items)
     part = rng.integers(0, 5, (users, items)).clip(2) - 2

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import test_contract as contract
+import torch
 from small_models import make_data
 from typer.testing import CliRunner
 
@@ -25,6 +26,7 @@ def name() -> Iterator[str]:
     example = re.search(
         r"<!-- example:backbone -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL
     )
+    torch.set_num_threads(1)
     registered = BACKBONES.copy(), PUBLISHED.copy()
     try:
         exec(example[1], {"__name__": "example"})

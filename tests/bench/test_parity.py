@@ -38,6 +38,12 @@ PRECISIONS = pytest.mark.parametrize(
 )
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    """Work so small gains nothing from two, and loses much where the machine is shared."""
+    torch.set_num_threads(1)
+
+
 def of_sgl(backbone):
     graph, keep_rate = backbone.graph, backbone.keep_rate
     drawn = []
