@@ -78,10 +78,10 @@ def test_a_run_stopped_inside_an_epoch_goes_on_to_the_same_bits(
         trainer = Trainer(create_model(settings, data), data, settings, run)
         loss = trainer.model.loss
 
-        def interrupting(batch, seed):
+        def interrupting(batch, seed, step):
             if trainer.state.epoch == epoch:
                 raise KeyboardInterrupt
-            return loss(batch, seed)
+            return loss(batch, seed, step)
 
         trainer.model.loss = interrupting
         with pytest.raises(KeyboardInterrupt):
