@@ -1,6 +1,7 @@
 """The operators. Each has a twin in plain PyTorch in :mod:`rlmrec_fast.ops.reference`."""
 
 from rlmrec_fast.ops.bpr import bpr_loss
+from rlmrec_fast.ops.edge_attention import edge_attention
 from rlmrec_fast.ops.info_nce import info_nce, info_nce_by_id, symmetric_info_nce
 from rlmrec_fast.ops.lse_matmul import lse_matmul
 from rlmrec_fast.ops.project import project
@@ -16,6 +17,7 @@ __all__ = [
     "RankingMetrics",
     "bpr_loss",
     "derive_seed",
+    "edge_attention",
     "edge_mask",
     "info_nce",
     "info_nce_by_id",
