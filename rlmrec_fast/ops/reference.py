@@ -120,8 +120,9 @@ def adaptive_propagate(
     unit = F.normalize(message)
     weights = ((unit[rows] * unit[columns]).sum(1) + 1) / 2
     sums = weights.new_zeros(len(x)).index_add(0, rows, weights)
-    shares = weights * sums.reciprocal().nan_to_num(0, 0, 0)[rows]
-    return torch.zeros_like(x).index_add(0, rows, shares[:, None] * x[columns])
+    # Guarded on both sides of the division, as autograd looks at both.
+    inverse = torch.where(sums == 0, 0, torch.where(sums == 0, 1, sums).reciprocal())
+    return torch.zeros_like(x).index_add(0, rows, (weights * inverse[rows])[:, None] * x[columns])
 
 
 def bpr_loss(
