@@ -35,6 +35,25 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
       "spmm_backward_values(Tensor grad, Tensor x, Tensor offsets, Tensor columns, Tensor "
       "partition) -> Tensor");
 
+  // Attention along the edges of a symmetric graph, with 1 / (sum of weights + eps) by node and
+  // head; its gradients as far as they are wanted.
+  m.def(
+      "edge_attention(Tensor query, Tensor key, Tensor value, Tensor offsets, Tensor columns, "
+      "Tensor partition, int num_heads, float clamp, float eps) -> (Tensor y, Tensor inverse)");
+  m.def(
+      "edge_attention_backward(Tensor grad, Tensor y, Tensor inverse, Tensor query, Tensor key, "
+      "Tensor value, Tensor offsets, Tensor columns, Tensor partition, int num_heads, float clamp, "
+      "bool want_query, bool want_key, bool want_value) -> (Tensor, Tensor, Tensor)");
+  // Propagation with the cosines of messages as weights, with 1 / sum of weights by node; its
+  // gradients as far as they are wanted.
+  m.def(
+      "adaptive_propagate(Tensor message, Tensor x, Tensor offsets, Tensor columns, Tensor "
+      "partition) -> (Tensor y, Tensor inverse)");
+  m.def(
+      "adaptive_propagate_backward(Tensor grad, Tensor y, Tensor inverse, Tensor message, Tensor "
+      "x, Tensor offsets, Tensor columns, Tensor partition, bool want_message, bool want_x) -> "
+      "(Tensor, Tensor)");
+
   // Bayesian personalised ranking: per-sample losses and slopes; gradients of the tables. Without
   // item_embedding all ids are rows of embedding, and the second gradient is empty.
   m.def(

@@ -13,5 +13,14 @@ _library.load()
 
 from rlmrec_fast import memory, nn, ops  # noqa: E402
 from rlmrec_fast.graph import InteractionGraph, WeightedGraph  # noqa: E402
+from rlmrec_fast.symmetric import SymmetricGraph  # noqa: E402
 
-__all__ = ["InteractionGraph", "WeightedGraph", "__version__", "memory", "nn", "ops"]
+__all__ = [
+    "InteractionGraph",
+    "SymmetricGraph",
+    "WeightedGraph",
+    "__version__",
+    "memory",
+    "nn",
+    "ops",
+]

@@ -30,6 +30,12 @@ class WeightedGraphArrays(TypedDict):
     transposed_partition: NDArray[np.int64]
 
 @type_check_only
+class SymmetricGraphArrays(TypedDict):
+    offsets: NDArray[np.int64]
+    columns: NDArray[np.int32]
+    partition: NDArray[np.int64]
+
+@type_check_only
 class BuildInfo(TypedDict):
     version: str
     compiler: str
@@ -64,6 +70,9 @@ def restore_graph(
 def build_weighted_graph(
     offsets: NDArray[np.int64], columns: NDArray[np.int64], num_columns: SupportsIndex
 ) -> WeightedGraphArrays: ...
+def build_symmetric_graph(
+    offsets: NDArray[np.int64], columns: NDArray[np.int64]
+) -> SymmetricGraphArrays: ...
 def partition_rows(
     offsets: NDArray[np.int64], target: SupportsIndex = PARTITION_TARGET
 ) -> NDArray[np.int64]: ...

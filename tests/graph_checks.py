@@ -6,6 +6,9 @@ import numpy as np
 import torch
 
 from rlmrec_fast.graph import InteractionGraph, WeightedGraph
+from rlmrec_fast.symmetric import SymmetricGraph
+
+Graph = InteractionGraph | SymmetricGraph | WeightedGraph
 
 NUM_USERS, NUM_ITEMS = 30, 20
 SIZES = (NUM_USERS, NUM_ITEMS)
@@ -18,11 +21,11 @@ def make_pairs() -> tuple[np.ndarray, np.ndarray]:
     return rng.integers(0, 27, 300), rng.integers(0, 18, 300)
 
 
-def tensors_of(graph: InteractionGraph | WeightedGraph) -> dict[str, torch.Tensor]:
+def tensors_of(graph: Graph) -> dict[str, torch.Tensor]:
     return {name: v for name, v in vars(graph).items() if isinstance(v, torch.Tensor)}
 
 
-def assert_same(a: InteractionGraph | WeightedGraph, b: InteractionGraph | WeightedGraph) -> None:
+def assert_same(a: Graph, b: Graph) -> None:
     """Every field of both graphs is equal, types included."""
     assert vars(a).keys() == vars(b).keys()
     for name, value in vars(a).items():

@@ -24,6 +24,7 @@ CALLS = {
         "self_loops": True,
     },
     "build_weighted_graph": {"offsets": OFFSETS, "columns": IDS, "num_columns": 2},
+    "build_symmetric_graph": {"offsets": OFFSETS, "columns": IDS},
     "partition_rows": {"offsets": OFFSETS, "target": 1},
     "k_core": PAIRS | {"user_min": 1, "item_min": 1},
     "split_per_user": PAIRS | {"ratios": (3, 1, 1), "seed": 0},
@@ -32,6 +33,7 @@ WHERE = {
     "build_graph": "InteractionGraph",
     "restore_graph": "InteractionGraph",
     "build_weighted_graph": "WeightedGraph",
+    "build_symmetric_graph": "SymmetricGraph",
 }
 HOSTILE = [
     None,

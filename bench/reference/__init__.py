@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.reference.alignment import Contrastive, Generative
+from bench.reference.dccf import DCCF
 from bench.reference.evaluate import RankingUsers, evaluate
 from bench.reference.gccf import GCCF
 from bench.reference.losses import info_nce, reconstruction
@@ -38,6 +39,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     "gccf": GCCF,
     "sgl": SGL,
     "simgcl": SimGCL,
+    "dccf": DCCF,
 }
 """The counterparts of the package's backbones, by name."""
 
@@ -80,6 +82,7 @@ def _keywords(kind: type, skipped: int, settings: Mapping[str, Any]) -> dict[str
 __all__ = [
     "ALIGNMENTS",
     "BACKBONES",
+    "DCCF",
     "GCCF",
     "SGL",
     "Backbone",

@@ -146,6 +146,23 @@ void check_rows_strictly_increase(std::string_view where, const Csr& csr) {
   }
 }
 
+void check_symmetric(std::string_view where, const Csr& csr) {
+  // Entries are met by row, so row c must hold the rows that have c in exactly that order.
+  auto next = csr.offsets;
+  for (std::int64_t row = 0; row < csr.num_rows(); ++row) {
+    for (std::int64_t p = csr.offsets[row]; p < csr.offsets[row + 1]; ++p) {
+      const std::int32_t column = csr.columns[p];
+      const std::int64_t mirror = next[column]++;
+      const bool left = mirror < csr.offsets[column + 1];
+      if (left && csr.columns[mirror] == row) continue;
+      // A smaller id there was passed without its entry; a larger one, or none, misses this one.
+      const bool passed = left && csr.columns[mirror] < row;
+      refuse(where, ": columns must hold (c, r) for every entry (r, c) (got only (",
+             passed ? column : row, ", ", passed ? csr.columns[mirror] : column, "))");
+    }
+  }
+}
+
 Transpose transpose(const Csr& csr) {
   Transpose result{{csr.num_rows(), group_offsets(csr.columns, csr.num_columns),
                     std::vector<std::int32_t>(csr.columns.size())},

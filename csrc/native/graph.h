@@ -70,6 +70,9 @@ Csr check_csr(std::string_view where, std::span<const std::int64_t> offsets,
 /// Refuses rows whose columns are not strictly increasing.
 void check_rows_strictly_increase(std::string_view where, const Csr& csr);
 
+/// Refuses a square matrix of sorted rows that has an entry (r, c) without (c, r).
+void check_symmetric(std::string_view where, const Csr& csr);
+
 /// The transpose, rows sorted by the original's row, then by position.
 Transpose transpose(const Csr& csr);
 

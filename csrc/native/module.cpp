@@ -6,6 +6,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
 #include <memory>
 #include <span>
 #include <string>
@@ -253,6 +254,26 @@ py::dict build_weighted_graph(const py::object& offsets, const py::object& colum
   return arrays;
 }
 
+py::dict build_symmetric_graph(const py::object& offsets, const py::object& columns) {
+  constexpr auto where = "SymmetricGraph";
+  const auto row_offsets = vector_argument<std::int64_t>(offsets, where, "offsets");
+  const auto row_columns = vector_argument<std::int64_t>(columns, where, "columns");
+  Csr csr;
+  std::vector<Boundary> partition;
+  without_gil([&] {
+    const auto num_nodes = std::max<std::int64_t>(row_offsets.size() - 1, 0);
+    csr = check_csr(where, view(row_offsets), view(row_columns), num_nodes);
+    check_rows_strictly_increase(where, csr);
+    check_symmetric(where, csr);
+    partition = partition_rows(where, csr.offsets);
+  });
+  py::dict arrays;
+  arrays["offsets"] = to_array(std::move(csr.offsets));
+  arrays["columns"] = to_array(std::move(csr.columns));
+  arrays["partition"] = to_array(std::move(partition));
+  return arrays;
+}
+
 py::array partition_array(const py::object& offsets, const py::object& target) {
   constexpr auto where = "partition_rows";
   const auto row_offsets = vector_argument<std::int64_t>(offsets, where, "offsets");
@@ -329,6 +350,8 @@ PYBIND11_MODULE(_native, module) {
              "Arrays of an InteractionGraph from users' sorted rows of items (int64, int32).");
   module.def("build_weighted_graph", &build_weighted_graph, py::arg("offsets"), py::arg("columns"),
              py::arg("num_columns"), "Arrays of a WeightedGraph but its values (int64, int64).");
+  module.def("build_symmetric_graph", &build_symmetric_graph, py::arg("offsets"),
+             py::arg("columns"), "Arrays of a SymmetricGraph (int64, int64).");
   module.def("partition_rows", &partition_array, py::arg("offsets"),
              py::arg("target") = partition_target,
              "Boundaries (row, position) of work items, int64 [P+1, 2]; see InteractionGraph.");

@@ -1,6 +1,8 @@
 """The operators. Each has a twin in plain PyTorch in :mod:`rlmrec_fast.ops.reference`."""
 
+from rlmrec_fast.ops.adaptive_propagate import adaptive_propagate
 from rlmrec_fast.ops.bpr import bpr_loss
+from rlmrec_fast.ops.edge_attention import edge_attention
 from rlmrec_fast.ops.info_nce import info_nce, info_nce_by_id, symmetric_info_nce
 from rlmrec_fast.ops.lse_matmul import lse_matmul
 from rlmrec_fast.ops.neighbors import neighbor_overlap, neighbors
@@ -15,8 +17,10 @@ from rlmrec_fast.ops.spmm import spmm
 
 __all__ = [
     "RankingMetrics",
+    "adaptive_propagate",
     "bpr_loss",
     "derive_seed",
+    "edge_attention",
     "edge_mask",
     "info_nce",
     "info_nce_by_id",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 import torch
 from torch import Tensor
+
+from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.symmetric import SymmetricGraph
 
 STORAGE_TYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 FLOAT_TYPES = (torch.float32, torch.float64)
@@ -30,6 +33,36 @@ def check_table(
         raise TypeError(f"{op}: {name} must be of type {wanted} (got {value.dtype})")
     if rows is not None and value.shape[0] != rows:
         raise ValueError(f"{op}: {name} must have {rows} rows (got {value.shape[0]})")
+
+
+def float_tables(op: str, tables: Mapping[str, Tensor], rows: int) -> list[Tensor]:
+    """Refuses tables that differ in type, columns or device, or have other rows.
+
+    Returns them with 16-bit ones as float32.
+    """
+    names = list(tables)
+    for name, table in tables.items():
+        check_table(op, name, table, STORAGE_TYPES, rows)
+    read = [t if t.dtype in FLOAT_TYPES else t.float() for t in tables.values()]
+    for name, table in zip(names[1:], read[1:], strict=True):
+        if table.shape[1] != read[0].shape[1]:
+            raise ValueError(
+                f"{op}: {name} must have {read[0].shape[1]} columns like {names[0]} "
+                f"(got {table.shape[1]})"
+            )
+        if table.dtype != read[0].dtype:
+            raise TypeError(f"{op}: {name} must be of {names[0]}'s type (got {table.dtype})")
+        check_same(op, (names[0], read[0]), (name, table))
+    return read
+
+
+def check_symmetric_graph(op: str, graph: InteractionGraph | SymmetricGraph) -> None:
+    """Refuses what is not a graph whose edges go both ways."""
+    if not isinstance(graph, (InteractionGraph, SymmetricGraph)):
+        raise TypeError(
+            f"{op}: graph must be an InteractionGraph or a SymmetricGraph "
+            f"(got {type(graph).__name__})"
+        )
 
 
 def check_ids(op: str, name: str, value: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from rlmrec_fast.graph import InteractionGraph, WeightedGraph
 from rlmrec_fast.ops.propagate import Combine
 from rlmrec_fast.ops.random import Seed, child_seed, hash_pairs, rate_threshold
 from rlmrec_fast.ops.rank import RankingMetrics
+from rlmrec_fast.symmetric import SymmetricGraph
 
 
 def propagate(
@@ -57,7 +58,7 @@ def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
     return hashes < (2**32 if keep_rate >= 1 else rate_threshold(keep_rate))
 
 
-def edge_rows(graph: InteractionGraph | WeightedGraph) -> Tensor:
+def edge_rows(graph: InteractionGraph | SymmetricGraph | WeightedGraph) -> Tensor:
     """The row of every entry, int64 [nnz]."""
     lengths = graph.offsets[1:] - graph.offsets[:-1]
     return torch.repeat_interleave(torch.arange(len(lengths)), lengths)
@@ -89,6 +90,39 @@ def spmm(x: Tensor, graph: WeightedGraph, values: Tensor | None = None) -> Tenso
     values = graph.values if values is None else values
     gathered = x[graph.columns.long()] * values.to(x.dtype)[:, None]
     return x.new_zeros(graph.num_rows, x.shape[1]).index_add(0, edge_rows(graph), gathered)
+
+
+def edge_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    graph: InteractionGraph | SymmetricGraph,
+    num_heads: int,
+    *,
+    clamp: float = 10.0,
+    eps: float = 1e-8,
+) -> Tensor:
+    """See `rlmrec_fast.ops.edge_attention`."""
+    rows, columns = edge_rows(graph), graph.columns.long()
+    query, key, value = (x.view(len(x), num_heads, -1) for x in (query, key, value))
+    scores = (query[rows] * key[columns]).sum(2).clamp(-clamp, clamp).exp()
+    sums = scores.new_zeros(len(query), num_heads).index_add(0, rows, scores)
+    weighted = scores[:, :, None] * value[columns]
+    totals = torch.zeros_like(value).index_add(0, rows, weighted)
+    return (totals / (sums + eps)[:, :, None]).flatten(1)
+
+
+def adaptive_propagate(
+    message: Tensor, x: Tensor, graph: InteractionGraph | SymmetricGraph
+) -> Tensor:
+    """See `rlmrec_fast.ops.adaptive_propagate`."""
+    rows, columns = edge_rows(graph), graph.columns.long()
+    unit = F.normalize(message)
+    weights = ((unit[rows] * unit[columns]).sum(1) + 1) / 2
+    sums = weights.new_zeros(len(x)).index_add(0, rows, weights)
+    # Guarded on both sides of the division, as autograd looks at both.
+    inverse = torch.where(sums == 0, 0, torch.where(sums == 0, 1, sums).reciprocal())
+    return torch.zeros_like(x).index_add(0, rows, (weights * inverse[rows])[:, None] * x[columns])
 
 
 def bpr_loss(

@@ -70,6 +70,7 @@ DRAWN = {
     "gccf": lambda _: None,
     "sgl": of_sgl,
     "simgcl": of_simgcl,
+    "dccf": lambda _: None,
 }
 NAMES = pytest.mark.parametrize("name", DRAWN)
 

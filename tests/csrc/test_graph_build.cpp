@@ -112,4 +112,17 @@ TEST(bad_rows_are_refused_by_name) {
   check_rows_strictly_increase("csr", rows({0, 1, 2}, {1, 0}, 2));
 }
 
+TEST(entries_without_their_mirror_are_refused) {
+  const auto check = [](Ids offsets, std::vector<std::int32_t> columns) {
+    const auto nodes = static_cast<std::int64_t>(offsets.size()) - 1;
+    check_symmetric("csr", {nodes, std::move(offsets), std::move(columns)});
+  };
+  check({0}, {});
+  check({0, 2, 3, 3}, {0, 1, 0});
+  CHECK_THROWS(check({0, 1, 1}, {1}), std::invalid_argument, "got only (0, 1)");
+  CHECK_THROWS(check({0, 0, 1}, {0}), std::invalid_argument, "got only (1, 0)");
+  CHECK_THROWS(check({0, 1, 2, 3}, {1, 2, 0}), std::invalid_argument, "got only (0, 1)");
+  CHECK_THROWS(check({0, 0, 2, 3}, {0, 2, 1}), std::invalid_argument, "got only (1, 0)");
+}
+
 }  // namespace
