@@ -62,11 +62,7 @@ def training_epoch(context: Context) -> Case:
 
     def rlmrec() -> Call:
         dataset = context.dataset
-        adjacency = reference.normalized_adjacency(dataset.train)
-        sizes = (dataset.num_users, dataset.num_items)
-        model = reference.LightGCN(
-            adjacency, *sizes, dim, layers, settings.keep_rate, settings.reg_weight
-        )
+        model = reference.create_model(settings.used(), dataset.train)
         loader = reference.triplet_loader(reference.Triplets(dataset.train), batch)
         optimizer = reference.optimizer_for(model, settings.learning_rate)
         return partial(reference.train_epoch, model, optimizer, loader)

@@ -1,10 +1,11 @@
-"""A training step of LightGCN with RLMRec's alignments on Amazon: forward, backward, Adam.
+"""A training step on Amazon: forward, backward, Adam; of every backbone, and of LightGCN aligned.
 
 Texts are the data set's own vectors where they have the width, else random unit vectors.
 
-Floor: that of its parts. The projector: the rows in use through both layers, once forward, once
-backward for the weights, and once for what they multiply unless that is text. In bfloat16 an
-operation of the projector or of the loss counts half, for the peak is that of fp32.
+Floor: that of its parts. A loss between views: three products of all pairs. The projector: the rows
+in use through both layers, once forward, once backward for the weights, and once for what they
+multiply unless that is text. In bfloat16 an operation of the projector or of the loss counts half,
+for the peak is that of fp32.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from bench.harness import Call, Case, Setup
 from bench.info_nce import pairs_work
 from bench.propagate import layer_work
 from rlmrec_fast import ops
-from rlmrec_fast.backbones import Batch
+from rlmrec_fast.backbones import BACKBONES, Batch
 from rlmrec_fast.data import Dataset
 from rlmrec_fast.training.model import create_model
 from rlmrec_fast.training.settings import Settings
@@ -42,63 +43,74 @@ STEP_PARTS = {
     "rlmrec_fast::contrast_sum": "contrastive losses",
     "aten::index_select": "gathering rows",
     "aten::randperm": "drawing masked nodes",
-    "aten::_unique2": "unique items",
+    "aten::_unique2": "unique ids",
+    "aten::cat": "joining gradients",
     "aten::mul": "scaling gradients",
     "aten::_to_copy": "conversions",
 }
-EAGER = {
-    "contrastive": (reference.ContrastiveLightGCN, ("kd_weight", "kd_temperature")),
-    "generative": (
-        reference.GenerativeLightGCN,
-        ("mask_ratio", "recon_weight", "recon_temperature"),
-    ),
-}
-BACKBONE = ("dim", "num_layers", "keep_rate", "reg_weight")
+TARGETS = {"lightgcn": 12, "gccf": 12, "sgl": 8, "simgcl": 8}
+"""How many times faster than the eager reference a step is meant to be."""
+PASSES = {"lightgcn": 1, "gccf": 1, "sgl": 3, "simgcl": 3}
+"""How often a step walks through all layers, forward; where a floor is known."""
 
 
 def cases(context: Context) -> Iterator[Case]:
+    for model in reference.BACKBONES:
+        yield training_step(context, model, "none", 0, TARGETS.get(model))
     own, wide = context.pick((384, 1536), (384, 1536), (24, 40))
-    yield training_step(context, "contrastive", own, 6)
-    yield training_step(context, "contrastive", wide, 2.2)
-    yield training_step(context, "contrastive", wide, 3.5, bfloat16=True)
-    yield training_step(context, "generative", own, 2)
-    yield training_step(context, "generative", own, 3, bfloat16=True)
-    yield training_step(context, "generative", wide, None)
-    yield training_step(context, "generative", wide, None, bfloat16=True)
+    yield training_step(context, "lightgcn", "contrastive", own, 6)
+    yield training_step(context, "lightgcn", "contrastive", wide, 2.2)
+    yield training_step(context, "lightgcn", "contrastive", wide, 3.5, bfloat16=True)
+    yield training_step(context, "lightgcn", "generative", own, 2)
+    yield training_step(context, "lightgcn", "generative", own, 3, bfloat16=True)
+    yield training_step(context, "lightgcn", "generative", wide, None)
+    yield training_step(context, "lightgcn", "generative", wide, None, bfloat16=True)
 
 
 def training_step(
-    context: Context, align: str, width: int, target: float | None, bfloat16: bool = False
+    context: Context,
+    model: str,
+    align: str,
+    width: int,
+    target: float | None,
+    bfloat16: bool = False,
 ) -> Case:
     """One step on one batch.
 
     Args:
         context: the data.
-        align: `contrastive` or `generative`.
-        width: of the text vectors.
+        model: backbone.
+        align: `none`, `contrastive` or `generative`.
+        width: of the text vectors, for an alignment.
         target: how many times faster than the eager reference ours is meant to be.
         bfloat16: whether our projector multiplies in bfloat16.
     """
-    fp32, bf16 = (
-        Settings.of("lightgcn", align, "amazon", {"projector_dtype": dtype})
-        for dtype in ("float32", "bfloat16")
-    )
-    settings = bf16 if bfloat16 else fp32
-    dataset, source = with_texts(context.dataset, width)
+    changes = {"projector_dtype": "bfloat16"} if bfloat16 else {}
+    settings = Settings.of(model, align, "amazon", changes)
     batch = first_batch(context, settings.batch_size)
+    name = BACKBONES[model].__name__
+    setting: dict[str, Any] = {"batch": len(batch.users), "d": settings.dim}
+    if align == "none":
+        name, dataset = f"step, {name}", context.dataset
+        setting["layers"] = settings.num_layers
+    else:
+        name += f", {align}" + (", projector in bfloat16" if bfloat16 else "")
+        dataset, source = with_texts(context.dataset, width)
+        setting |= {"text width": width, "texts": source}
 
     providers: dict[str, Setup] = {OURS: partial(our_step, dataset, settings, batch)}
     if bfloat16:
+        fp32 = Settings.of(model, align, "amazon")
         providers[FP32] = partial(our_step, dataset, fp32, batch)
     providers[RLMREC] = partial(eager_step, dataset, settings, batch)
     return Case(
         "step",
-        f"LightGCN, {align}" + (", projector in bfloat16" if bfloat16 else ""),
-        {"batch": len(batch.users), "d": settings.dim, "text width": width, "texts": source},
+        name,
+        setting,
         providers,
         {} if target is None else {RLMREC: target},
         step_work(context, settings, batch, width),
-        details={OURS: lambda: details(our_step(dataset, settings, batch))},
+        details={OURS: lambda: details(our_step(dataset, settings, batch), align != "none")},
     )
 
 
@@ -132,7 +144,7 @@ def our_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
     def step() -> None:
         nonlocal seed
         seed += 1
-        terms = model.loss(batch, seed)
+        terms = model.loss(batch, seed, seed - 1)
         optimizer.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
@@ -142,14 +154,14 @@ def our_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
 
 def eager_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
     """A step of the reference."""
-    model_type, names = EAGER[settings.align]
-    options = {name: getattr(settings, name) for name in (*BACKBONE, *names)}
-    adjacency = reference.normalized_adjacency(dataset.train)
-    texts = [
-        torch.from_numpy(np.asarray(vectors, np.float32))
-        for vectors in (dataset.user_vectors, dataset.item_vectors)
-    ]
-    model = model_type(adjacency, *texts, **options)
+    texts = None
+    if settings.align != "none":
+        users, items = (
+            torch.from_numpy(np.asarray(vectors, np.float32))
+            for vectors in (dataset.user_vectors, dataset.item_vectors)
+        )
+        texts = users, items
+    model = reference.create_model(settings.used(), dataset.train, texts)
     optimizer = reference.optimizer_for(model, settings.learning_rate)
     return partial(reference.train_step, model.train(), optimizer, batch)
 
@@ -157,10 +169,34 @@ def eager_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
 def step_work(
     context: Context, settings: Settings, batch: Batch, width: int
 ) -> Sequence[tuple[Work, float]]:
-    """The floor of a step's parts."""
+    """The floor of a step's parts; of none where it is not known."""
+    if settings.model not in PASSES:
+        return []
+    graph, dim = context.graph, settings.dim
+    backbone = BACKBONES[settings.model]
+    final = dim * (settings.num_layers + 1) if backbone.self_loops else dim
+    work = [
+        (layer_work(graph, dim), 2 * settings.num_layers * PASSES[settings.model]),
+        (batch_work(graph, len(batch.users), final), 1),
+        (Work(7 * graph.num_nodes * dim * 4, 12 * graph.num_nodes * dim), 1),
+    ]
+    if settings.cl_weight is not None:
+        items = torch.cat(batch[1:]) if settings.model == "sgl" else batch.positives
+        pairs = len(batch.users.unique()) * graph.num_users
+        pairs += len(items.unique()) * graph.num_items
+        work.append((pairs_work(1, pairs, dim, 3, 4 * graph.num_nodes), 1))
+    return [*work, *alignment_work(context, settings, batch, width)]
+
+
+def alignment_work(
+    context: Context, settings: Settings, batch: Batch, width: int
+) -> Sequence[tuple[Work, float]]:
+    """The floor of the projector, the loss against texts, and Adam on the projector."""
     graph, dim = context.graph, settings.dim
     hidden = (width + dim) // 2
     weights = hidden * (width + dim)
+    if settings.align == "none":
+        return []
     if settings.align == "contrastive":
         users, *items = (column.unique() for column in batch)
         rows = graph.num_users + len(torch.cat(items).unique())
@@ -172,23 +208,23 @@ def step_work(
         rows = max(1, int(graph.num_nodes * (settings.mask_ratio or 0)))
         flops = 3 * 2 * rows * weights
         loss = pairs_work(rows, rows, width, 2, 3 * rows)
-    parameters = graph.num_nodes * dim + weights
     cost = 0.5 if settings.projector_dtype == "bfloat16" else 1
     return [
-        (layer_work(graph, dim), 2 * settings.num_layers),
-        (batch_work(graph, len(batch.users), dim), 1),
         (Work(2 * rows * width * 4, cost * flops), 1),
         (replace(loss, flops=cost * loss.flops), 1),
-        (Work(7 * parameters * 4, 12 * parameters), 1),
+        (Work(7 * weights * 4, 12 * weights), 1),
     ]
 
 
-def details(call: Call) -> dict[str, Any]:
-    """Where the time of a step goes, and how near the projector's products come to the peak."""
+def details(call: Call, projects: bool) -> dict[str, Any]:
+    """Where the time of a step goes, and how near a projector's products come to the peak."""
     call()
+    parts = {"profile": shares(call, STEP_PARTS)}
+    if not projects:
+        return parts
     rate = product_rate(call)
     return {
-        "profile": shares(call, STEP_PARTS),
+        **parts,
         "projector": {"of the fp32 peak": rate / measure_peaks().flops},
         "projector GFLOP/s": rate / 1e9,
     }

@@ -76,6 +76,8 @@ def train(
 
     Example: `rlmrec-fast train --data amazon --seed 1 --set dim=64 --set reg_weight=1e-5`
 
+    Example: `rlmrec-fast train --data amazon --model sgl --set augmentation=random_walk`
+
     Example: `rlmrec-fast train --data amazon --align contrastive --set projector_dtype=bfloat16`
 
     Example: `rlmrec-fast train --resume --out runs/amazon-lightgcn-2023`
@@ -142,7 +144,7 @@ def recommend(
 @app.command()
 @user_errors()
 def models() -> None:
-    """Print the backbones and alignments that can be trained, with paper and settings.
+    """Print the backbones, alignments and presets that can be trained, with papers and settings.
 
     Example: `rlmrec-fast models`
     """

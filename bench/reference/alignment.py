@@ -1,4 +1,4 @@
-"""LightGCN with RLMRec's alignments, contrastive and generative."""
+"""RLMRec's alignments, contrastive and generative, of any eager model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.reference.losses import info_nce, reconstruction
-from bench.reference.model import LightGCN, Loss
+from bench.reference.model import Backbone, Loss, total
 
 
 def projector(inputs: int, outputs: int, dtype: torch.dtype) -> nn.Sequential:
@@ -26,85 +26,112 @@ def projector(inputs: int, outputs: int, dtype: torch.dtype) -> nn.Sequential:
     return layers
 
 
-class ContrastiveLightGCN(LightGCN):
+class Aligned(nn.Module):
+    """A model and the projector that ties it to texts; its loss looks at the parameters of both.
+
+    Args:
+        backbone: the model.
+        inputs: width of what is projected.
+        outputs: width of what it is projected to.
+    """
+
+    def __init__(self, backbone: Backbone, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.projector = projector(inputs, outputs, backbone.adjacency.dtype)
+
+    def total(self, terms: dict[str, Tensor], alignment: Tensor) -> Loss:
+        """All terms with that of the alignment, which may stand beside one of the model's own."""
+        own = terms.get("infomax_loss")
+        infomax = alignment if own is None else own + alignment
+        return total(self, self.backbone.reg_weight, {**terms, "infomax_loss": infomax})
+
+    def counterparts(self) -> dict[str, list[nn.Parameter]]:
+        """See `Backbone.counterparts`."""
+        backbone = self.backbone.counterparts()
+        pairs = {f"backbone.{name}": parts for name, parts in backbone.items()}
+        for number, layer in enumerate((self.projector[0], self.projector[2]), start=1):
+            assert isinstance(layer, nn.Linear)
+            pairs[f"alignment.projector.weight{number}"] = [layer.weight]
+            pairs[f"alignment.projector.bias{number}"] = [layer.bias]
+        return pairs
+
+
+class Contrastive(Aligned):
     """RLMRec-Con: embeddings are drawn to the projected texts of their users and items.
 
     Mirrors the public code: the texts of ALL users and ALL items go through the projector in every
     step, whichever of them the batch needs.
 
     Args:
-        adjacency: from `normalized_adjacency`.
+        backbone: the model.
         user_texts: [U, t].
         item_texts: [I, t].
         kd_weight: weight of the alignment.
         kd_temperature: its temperature.
-        options: of `LightGCN`.
     """
 
     def __init__(
         self,
-        adjacency: Tensor,
+        backbone: Backbone,
         user_texts: Tensor,
         item_texts: Tensor,
-        *,
         kd_weight: float = 1e-2,
         kd_temperature: float = 0.2,
-        **options: Any,
     ) -> None:
-        super().__init__(adjacency, len(user_texts), len(item_texts), **options)
+        super().__init__(backbone, user_texts.shape[1], backbone.final_dim)
         self.kd_weight, self.kd_temperature = kd_weight, kd_temperature
-        self.user_texts = user_texts.to(adjacency.dtype)
-        self.item_texts = item_texts.to(adjacency.dtype)
-        width = self.user_embedding.shape[1]
-        self.projector = projector(user_texts.shape[1], width, adjacency.dtype)
+        self.user_texts = user_texts.to(backbone.adjacency.dtype)
+        self.item_texts = item_texts.to(backbone.adjacency.dtype)
 
-    def loss(
-        self, users: Tensor, positives: Tensor, negatives: Tensor, mask: Tensor | None = None
-    ) -> Loss:
-        """The loss of a batch and its terms; `infomax_loss` is the alignment."""
-        user_table, item_table = self(self.keep_rate, mask)
-        batch = user_table[users], item_table[positives], item_table[negatives]
+    def loss(self, users: Tensor, positives: Tensor, negatives: Tensor, drawn: Any = None) -> Loss:
+        """The loss of a batch and its terms; `infomax_loss` is the alignment.
+
+        Args:
+            users: [B].
+            positives: [B].
+            negatives: [B].
+            drawn: see `Backbone.views`.
+        """
+        views = self.backbone.views(self.backbone.ego(), drawn)
+        terms = self.backbone.terms(views, (users, positives, negatives))
+        user_table, item_table = views[0]
         user_texts, item_texts = self.projector(self.user_texts), self.projector(self.item_texts)
-        targets = user_texts[users], item_texts[positives], item_texts[negatives]
-        candidates = user_texts, targets[1], targets[2]
-        alignment = torch.zeros((), dtype=user_table.dtype)
-        for embeddings, own, others in zip(batch, targets, candidates, strict=True):
-            alignment = alignment + info_nce(embeddings, own, others, self.kd_temperature)
-        alignment = self.kd_weight * (alignment / len(users))
-        return self.total(*batch, infomax_loss=alignment)
+        tau = self.kd_temperature
+        loss = info_nce(user_table[users], user_texts[users], user_texts, tau)
+        for items in (positives, negatives) if self.backbone.contrasts_negatives else (positives,):
+            texts = item_texts[items]
+            loss = loss + info_nce(item_table[items], texts, texts, tau)
+        return self.total(terms, self.kd_weight * (loss / len(users)))
 
 
-class GenerativeLightGCN(LightGCN):
+class Generative(Aligned):
     """RLMRec-Gen: the texts of masked nodes are told from their embeddings.
 
     Args:
-        adjacency: from `normalized_adjacency`.
+        backbone: the model.
         user_texts: [U, t].
         item_texts: [I, t].
         mask_ratio: share of the nodes that are masked in a step.
         recon_weight: weight of the reconstruction.
         recon_temperature: its temperature.
-        options: of `LightGCN`.
     """
 
     def __init__(
         self,
-        adjacency: Tensor,
+        backbone: Backbone,
         user_texts: Tensor,
         item_texts: Tensor,
-        *,
         mask_ratio: float = 0.15,
         recon_weight: float = 0.1,
         recon_temperature: float = 0.5,
-        **options: Any,
     ) -> None:
-        super().__init__(adjacency, len(user_texts), len(item_texts), **options)
+        super().__init__(backbone, backbone.final_dim, user_texts.shape[1])
         self.mask_ratio = mask_ratio
         self.recon_weight, self.recon_temperature = recon_weight, recon_temperature
-        self.texts = torch.cat([user_texts, item_texts]).to(adjacency.dtype)
-        width = self.user_embedding.shape[1]
-        self.mask_token = nn.Parameter(torch.zeros(1, width, dtype=adjacency.dtype))
-        self.projector = projector(width, self.texts.shape[1], adjacency.dtype)
+        self.texts = torch.cat([user_texts, item_texts]).to(backbone.adjacency.dtype)
+        width = backbone.user_embedding.shape[1]
+        self.mask_token = nn.Parameter(torch.zeros(1, width, dtype=self.texts.dtype))
 
     def draw_masked(self) -> Tensor:
         """The nodes to mask in a step, drawn without replacement."""
@@ -116,14 +143,14 @@ class GenerativeLightGCN(LightGCN):
         """The ego table with the token in the masked rows: a product with 0 or 1 for every row."""
         kept = torch.ones(len(self.texts), 1, dtype=self.texts.dtype)
         kept[masked] = 0
-        return self.ego() * kept + self.mask_token * (1 - kept)
+        return self.backbone.ego() * kept + self.mask_token * (1 - kept)
 
     def loss(
         self,
         users: Tensor,
         positives: Tensor,
         negatives: Tensor,
-        mask: Tensor | None = None,
+        drawn: Any = None,
         masked: Tensor | None = None,
     ) -> Loss:
         """The loss of a batch and its terms; `infomax_loss` is the reconstruction.
@@ -132,12 +159,16 @@ class GenerativeLightGCN(LightGCN):
             users: [B].
             positives: [B].
             negatives: [B].
-            mask: bool [nnz], the edges to keep, instead of drawing them.
+            drawn: see `Backbone.views`.
             masked: the nodes to mask, instead of drawing them.
         """
         masked = self.draw_masked() if masked is None else masked
-        user_table, item_table = self(self.keep_rate, mask, self.masked_ego(masked))
-        rebuilt = self.projector(torch.cat([user_table, item_table])[masked])
+        views = self.backbone.views(self.masked_ego(masked), drawn)
+        terms = self.backbone.terms(views, (users, positives, negatives))
+        rebuilt = self.projector(torch.cat(views[0])[masked])
         loss = reconstruction(rebuilt, self.texts[masked], self.recon_temperature)
-        batch = user_table[users], item_table[positives], item_table[negatives]
-        return self.total(*batch, infomax_loss=self.recon_weight * loss)
+        return self.total(terms, self.recon_weight * loss)
+
+    def counterparts(self) -> dict[str, list[nn.Parameter]]:
+        """See `Backbone.counterparts`."""
+        return {**super().counterparts(), "alignment.mask_token": [self.mask_token]}

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from bench.reference.model import LightGCN
+from bench.reference.alignment import Contrastive, Generative
+from bench.reference.model import Backbone
 
+Model = Backbone | Contrastive | Generative
 Triplet = tuple[Any, Any, Any]
 
 
@@ -57,13 +59,13 @@ def triplet_loader(triplets: Triplets, batch_size: int = 4096) -> DataLoader[Tri
     return DataLoader(triplets, batch_size=batch_size, shuffle=True, num_workers=0)
 
 
-def optimizer_for(model: LightGCN, learning_rate: float = 1e-3) -> torch.optim.Optimizer:
+def optimizer_for(model: Model, learning_rate: float = 1e-3) -> torch.optim.Optimizer:
     """Adam over the whole tables, with PyTorch's defaults."""
     return torch.optim.Adam(model.parameters(), lr=learning_rate, weight_decay=0)
 
 
 def train_epoch(
-    model: LightGCN, optimizer: torch.optim.Optimizer, loader: DataLoader[Triplet]
+    model: Model, optimizer: torch.optim.Optimizer, loader: DataLoader[Triplet]
 ) -> dict[str, float]:
     """Draws negatives and walks all triplets once.
 
@@ -82,7 +84,7 @@ def train_epoch(
 
 
 def train_step(
-    model: LightGCN, optimizer: torch.optim.Optimizer, batch: Sequence[Tensor]
+    model: Model, optimizer: torch.optim.Optimizer, batch: Sequence[Tensor]
 ) -> dict[str, float]:
     """One step; reads every loss term, as the public code does."""
     optimizer.zero_grad()

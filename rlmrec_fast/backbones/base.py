@@ -42,7 +42,8 @@ class Backbone(nn.Module):
         seed: seed of the Xavier-uniform initialisation (users and items separately).
 
     Raises:
-        ValueError: a size or weight is out of bounds.
+        ValueError: a size or weight is out of bounds, or the graph has self-loops where it must not
+            or none where it must.
     """
 
     paper: ClassVar[str]
@@ -52,8 +53,11 @@ class Backbone(nn.Module):
 
     def __init__(self, graph: InteractionGraph, dim: int, reg_weight: float, seed: int) -> None:
         super().__init__()
-        check_bounds(type(self).__name__, dim >= 1, "dim must be at least 1", dim)
-        check_bounds(type(self).__name__, reg_weight >= 0, "reg_weight must be >= 0", reg_weight)
+        name, loops = type(self).__name__, self.self_loops
+        check_bounds(name, dim >= 1, "dim must be at least 1", dim)
+        check_bounds(name, reg_weight >= 0, "reg_weight must be >= 0", reg_weight)
+        asked = f"graph must be built with self_loops={loops}"
+        check_bounds(name, graph.self_loops is loops, asked, graph.self_loops)
         self.graph = graph
         self.reg_weight = reg_weight
         generator = torch.Generator().manual_seed(seed)

@@ -21,7 +21,14 @@ from rlmrec_fast.memory import keep_freed_memory
 from rlmrec_fast.training.evaluation import CUTOFFS
 from rlmrec_fast.training.inference import TrainedRun
 from rlmrec_fast.training.model import create_model, parse_device, require_available
-from rlmrec_fast.training.presets import choose_preset
+from rlmrec_fast.training.presets import (
+    COMMON,
+    DEFAULT,
+    FALLBACK,
+    PUBLISHED,
+    choose_preset,
+    preset_names,
+)
 from rlmrec_fast.training.progress import progress_on
 from rlmrec_fast.training.run import RunConfig, RunFolder
 from rlmrec_fast.training.settings import Settings, parse_changes
@@ -247,18 +254,40 @@ def recommend(run: Path, user: str, k: int, data: Path | None, as_json: bool) ->
 
 
 def models() -> None:
-    """Prints the backbones and the alignments that can be trained, with their settings."""
-    for title, kinds in (
-        ("backbones (--model)", BACKBONES),
-        ("alignments of any backbone with texts (--align)", alignment.ALIGNMENTS),
-    ):
-        table = Table(title=title, title_justify="left")
-        for column in ("name", "paper", "settings (constructor defaults)"):
-            table.add_column(column)
-        for name, kind in kinds.items():
-            settings = kind.parameters_and_defaults().items()
-            table.add_row(name, kind.paper, ", ".join(f"{key} {value}" for key, value in settings))
-        _console().print(table)
+    """Prints what can be trained: backbones, alignments and presets, with papers and settings."""
+    backbones = _table("backbones (--model)", "name", "paper", "settings", "alignments", "presets")
+    for name, backbone in BACKBONES.items():
+        published = [align for align in alignment.ALIGNMENTS if (name, align) in PUBLISHED]
+        presets = preset_names() if (name, "none") in PUBLISHED else ()
+        settings = _listed(backbone.parameters_and_defaults())
+        backbones.add_row(name, backbone.paper, settings, "\n".join(published), "\n".join(presets))
+    alignments = _table("alignments with texts (--align)", "name", "paper", "settings")
+    for name, kind in alignment.ALIGNMENTS.items():
+        alignments.add_row(name, kind.paper, _listed(kind.parameters_and_defaults()))
+    console = _console()
+    console.print(backbones)
+    console.print(alignments)
+    console.print(
+        f"All have {_listed(COMMON)}. Change any with --set KEY=VALUE. The settings shown are "
+        f"those without alignment of the preset {DEFAULT}, which are {FALLBACK}'s. A preset is "
+        "chosen by the data set's name or with --preset."
+    )
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", show_lines=True)
+    for column in columns:
+        table.add_column(column, no_wrap=column in ("name", "alignments", "presets"))
+    return table
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    """Settings and their values in one line; of a model's those that not all models have."""
+    return ", ".join(
+        f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in settings.items()
+        if settings is COMMON or name not in COMMON
+    )
 
 
 def _console(stderr: bool = False) -> Console:

@@ -1,7 +1,9 @@
 """The published settings, as data: every model with every alignment on every data set.
 
 Source: the RLMRec paper (arXiv 2310.15950), its public implementation, and the report on
-representation learning with large language models that extends it.
+representation learning with large language models that extends it. A model has only the settings
+that it looks at: the public configurations of GCCF, SimGCL and DCCF list a keep_rate as well, but
+these models drop nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +24,6 @@ FALLBACK = "amazon"
 
 COMMON: Mapping[str, Value] = {
     "dim": 32,
-    "keep_rate": 0.8,
     "batch_size": 4096,
     "learning_rate": 1e-3,
     "max_epochs": 3000,
@@ -34,8 +35,13 @@ COMMON: Mapping[str, Value] = {
 ALIGNED: Mapping[str, Value] = {"projector_dtype": "float32"}
 """Settings that every alignment has beside the published ones."""
 
+_LIGHTGCN: Mapping[str, Value | PerDataset] = {"keep_rate": 0.8}
+_SGL: Mapping[str, Value | PerDataset] = {
+    "augmentation": "edge_drop",
+    "keep_rate": 0.8,
+    "num_layers": 3,
+}
 _SIMGCL: Mapping[str, Value | PerDataset] = {
-    "keep_rate": 1.0,
     "num_layers": 3,
     "reg_weight": 1e-5,
     "noise": (0.9, 0.9, 0.2),
@@ -60,16 +66,19 @@ _DCCF: Mapping[str, Value | PerDataset] = {
 
 PUBLISHED: Mapping[tuple[str, str], Mapping[str, Value | PerDataset]] = {
     ("lightgcn", "none"): {
+        **_LIGHTGCN,
         "num_layers": (3, 3, 2),
         "reg_weight": 1e-6,
     },
     ("lightgcn", "contrastive"): {
+        **_LIGHTGCN,
         "num_layers": 3,
         "reg_weight": (1e-7, 1e-7, 1e-8),
         "kd_weight": (1e-2, 1e-2, 1e-3),
         "kd_temperature": (0.2, 0.2, 0.1),
     },
     ("lightgcn", "generative"): {
+        **_LIGHTGCN,
         "num_layers": 2,
         "reg_weight": (1e-7, 1e-7, 1e-6),
         "mask_ratio": (0.15, 0.05, 0.15),
@@ -94,13 +103,13 @@ PUBLISHED: Mapping[tuple[str, str], Mapping[str, Value | PerDataset]] = {
         "recon_temperature": (0.1, 1.0, 0.1),
     },
     ("sgl", "none"): {
-        "num_layers": 3,
+        **_SGL,
         "reg_weight": (1e-5, 1e-6, 1e-5),
         "cl_weight": (0.1, 1e-3, 0.1),
         "cl_temperature": (0.2, 0.1, 0.5),
     },
     ("sgl", "contrastive"): {
-        "num_layers": 3,
+        **_SGL,
         "reg_weight": 1e-5,
         "cl_weight": 0.1,
         "cl_temperature": (0.2, 0.2, 0.5),
@@ -108,7 +117,7 @@ PUBLISHED: Mapping[tuple[str, str], Mapping[str, Value | PerDataset]] = {
         "kd_temperature": (0.5, 1.0, 1.0),
     },
     ("sgl", "generative"): {
-        "num_layers": 3,
+        **_SGL,
         "reg_weight": 1e-5,
         "cl_weight": 0.1,
         "cl_temperature": (0.2, 0.2, 0.5),

@@ -32,7 +32,6 @@ class Settings(BaseModel):
 
     dim: Count
     num_layers: Annotated[int, Field(ge=0)]
-    keep_rate: Annotated[float, Field(gt=0, le=1)]
     reg_weight: Weight
     batch_size: Count
     learning_rate: Positive
@@ -41,6 +40,8 @@ class Settings(BaseModel):
     patience: Count
     seed: Annotated[int, Field(ge=0, lt=2**63)]
 
+    keep_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    augmentation: Literal["edge_drop", "node_drop", "random_walk"] | None = None
     cl_weight: Weight | None = None
     cl_temperature: Positive | None = None
     noise: Weight | None = None

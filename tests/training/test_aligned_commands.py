@@ -116,14 +116,6 @@ def test_resuming_with_other_vectors_or_another_alignment_is_refused():
     assert call("evaluate", "run", "--data", "other").exit_code == 0
 
 
-def test_models_lists_the_alignments_with_paper_and_settings():
-    output = " ".join(call("models").stdout.replace("│", " ").split())
-    for name, alignment in ALIGNMENTS.items():
-        assert name in output
-        assert all(setting in output for setting in alignment.parameters_and_defaults())
-    assert "RLMRec" in output
-
-
 @pytest.mark.realdata
 @BOTH
 def test_amazon_trains_with_its_texts(realdata, align):
