@@ -26,7 +26,19 @@ from bench.report import (
 )
 from rlmrec_fast.memory import keep_freed_memory
 
-FAMILIES = ("propagate", "bpr", "sample", "rank", "graph", "info_nce", "epoch", "step", "isa")
+FAMILIES = (
+    "propagate",
+    "edge_attention",
+    "adaptive_propagate",
+    "bpr",
+    "sample",
+    "rank",
+    "graph",
+    "info_nce",
+    "epoch",
+    "step",
+    "isa",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,6 +20,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from bench import reference
+from bench.adaptive_propagate import adaptive_work
 from bench.bpr import batch_work
 from bench.data import Context
 from bench.epoch import PARTS, RLMREC, shares
@@ -41,6 +42,8 @@ STEP_PARTS = {
     "aten::leaky_relu_": "LeakyReLU",
     "aten::leaky_relu_backward": "LeakyReLU",
     "rlmrec_fast::contrast_sum": "contrastive losses",
+    "rlmrec_fast::adaptive_propagate": "adaptive graphs",
+    "rlmrec_fast::adaptive_propagate_backward": "adaptive graphs",
     "aten::index_select": "gathering rows",
     "aten::randperm": "drawing masked nodes",
     "aten::_unique2": "unique ids",
@@ -48,9 +51,9 @@ STEP_PARTS = {
     "aten::mul": "scaling gradients",
     "aten::_to_copy": "conversions",
 }
-TARGETS = {"lightgcn": 12, "gccf": 12, "sgl": 8, "simgcl": 8}
+TARGETS = {"lightgcn": 12, "gccf": 12, "sgl": 8, "simgcl": 8, "dccf": 4}
 """How many times faster than the eager reference a step is meant to be."""
-PASSES = {"lightgcn": 1, "gccf": 1, "sgl": 3, "simgcl": 3}
+PASSES = {"lightgcn": 1, "gccf": 1, "sgl": 3, "simgcl": 3, "dccf": 1}
 """How often a step walks through all layers, forward; where a floor is known."""
 
 
@@ -180,7 +183,15 @@ def step_work(
         (batch_work(graph, len(batch.users), final), 1),
         (Work(7 * graph.num_nodes * dim * 4, 12 * graph.num_nodes * dim), 1),
     ]
-    if settings.cl_weight is not None:
+    if settings.model == "dccf":
+        sizes = [len(column.unique()) for column in (batch.users, batch.positives)]
+        messages = 3 * settings.num_layers
+        pairs = messages * sum(size**2 for size in sizes)
+        intents = 6 * 2 * graph.num_nodes * dim * (settings.num_intents or 0)
+        work += [(part, 2 * settings.num_layers) for part, _ in adaptive_work(graph, dim)]
+        work.append((Work(0, settings.num_layers * intents), 1))
+        work.append((pairs_work(1, pairs, dim, 3, 4 * messages * sum(sizes)), 1))
+    elif settings.cl_weight is not None:
         items = torch.cat(batch[1:]) if settings.model == "sgl" else batch.positives
         pairs = len(batch.users.unique()) * graph.num_users
         pairs += len(items.unique()) * graph.num_items

@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from rlmrec_fast.graph import InteractionGraph, WeightedGraph
+from rlmrec_fast.symmetric import SymmetricGraph
 
 NAMES = ("random", "loops", "empty", "empty_loops", "single", "parts", "star")
 
@@ -28,6 +29,18 @@ def make_graph(name: str) -> InteractionGraph:
         return InteractionGraph.from_pairs(users, items, 3000, 500)
     users = np.concatenate([np.arange(100_000), np.arange(3)])
     return InteractionGraph.from_pairs(users, np.arange(100_003) // 100_000, 100_000, 2)
+
+
+@cache
+def make_symmetric_graph(nodes: int = 40, edges: int = 150, hub: int = 0) -> SymmetricGraph:
+    """Random edges both ways, some self-loops among them; node 1 meets `hub` more, 0 nobody."""
+    rng = np.random.default_rng(7)
+    ends = rng.integers(1, nodes, (2, edges))
+    more = np.stack([np.ones(hub, np.int64), rng.choice(np.arange(1, nodes), hub, replace=False)])
+    rows, columns = np.concatenate([ends, ends[::-1], more, more[::-1]], axis=1)
+    rows, columns = np.divmod(np.unique(rows * nodes + columns), nodes)
+    offsets = np.concatenate([[0], np.bincount(rows, minlength=nodes).cumsum()])
+    return SymmetricGraph.from_csr(offsets, columns)
 
 
 @cache

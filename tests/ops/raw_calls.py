@@ -37,6 +37,7 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
     graph, matrix = graph_tensors(), matrix_tensors()
     weights = make_weighted_graph().values.float().requires_grad_()
     rows = torch.tensor([4, 4, 0])
+    edges = (graph[0], graph[1], graph[3])
     # Every row of both tables occurs, so that one row less is one too few.
     ids = tuple(torch.arange(12).roll(shift) % 8 for shift in range(3))
     offsets, items = torch.tensor([0, 2, 2, 3]), torch.tensor([1, 3, 0], dtype=torch.int32)
@@ -54,6 +55,25 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
         "edge_mask": [(graph[0], graph[1], graph[3], graph[4], 0.7)],
         "spmm": [(leaf(20, 6), weights, *matrix)],
         "spmm_backward_values": [(torch.randn(30, 6), torch.randn(20, 6), *matrix[:3])],
+        "edge_attention": [
+            (leaf(70, 6), leaf(70, 6), leaf(70, 6), *edges, heads, 10.0, 1e-8) for heads in (2, 1)
+        ],
+        "edge_attention_backward": [
+            (
+                *(torch.randn(70, 6), torch.randn(70, 6), torch.rand(70, 2)),
+                *(torch.randn(70, 6) for _ in range(3)),
+                *(*edges, 2, 10.0, *wanted),
+            )
+            for wanted in ((True, True, True), (True, False, False), (False, False, True))
+        ],
+        "adaptive_propagate": [(leaf(70, 5), leaf(70, 5), *edges)],
+        "adaptive_propagate_backward": [
+            (
+                *(torch.randn(70, 5), torch.randn(70, 5), torch.rand(70, 1)),
+                *(torch.randn(70, 5), torch.randn(70, 5), *edges, *wanted),
+            )
+            for wanted in ((True, True), (True, False), (False, True))
+        ],
         "bpr": [(leaf(8, 5), leaf(8, 5), *ids), (leaf(8, 5), None, *ids)],
         "bpr_backward": [
             (torch.randn(12), torch.rand(12), torch.randn(8, 5), items_table, *ids)

@@ -20,6 +20,20 @@ GOOD: dict[str, dict[str, Any]] = {
     "propagate": {"x": torch.zeros(70, 2), "graph": GRAPH, "num_layers": 2, "rows": IDS},
     "edge_mask": {"graph": GRAPH, "keep_rate": 0.5, "seed": 0},
     "spmm": {"x": torch.zeros(20, 2), "graph": MATRIX, "values": torch.zeros(ENTRIES)},
+    "edge_attention": {
+        "query": torch.zeros(70, 6),
+        "key": torch.zeros(70, 6),
+        "value": torch.zeros(70, 6),
+        "graph": GRAPH,
+        "num_heads": 2,
+        "clamp": 10.0,
+        "eps": 1e-8,
+    },
+    "adaptive_propagate": {
+        "message": torch.zeros(70, 6),
+        "x": torch.zeros(70, 6),
+        "graph": GRAPH,
+    },
     "bpr_loss": {
         "user_embedding": torch.zeros(2, 3),
         "item_embedding": torch.zeros(4, 3),
@@ -140,8 +154,46 @@ CONTRAST_CASES = [
     ("reconstruction_loss", "y", torch.ones(3, 3), ValueError, r"shape \(2, 3\) like x"),
     ("reconstruction_loss", "delta", -1e-8, ValueError, r"must be finite and not negative \(got"),
 ]
+EDGE_TABLES = {"edge_attention": ("query", "key", "value"), "adaptive_propagate": ("message", "x")}
+EDGE_CASES = [
+    *[(op, x, *case) for op, names in EDGE_TABLES.items() for x in names for case in TABLE_CASES],
+    *[
+        (op, x, torch.zeros(69, 6), ValueError, r"must have 70 rows \(got 69\)")
+        for op, names in EDGE_TABLES.items()
+        for x in names
+    ],
+    *[
+        case
+        for op, names in EDGE_TABLES.items()
+        for x in names[1:]
+        for case in (
+            (op, x, torch.zeros(70, 5), ValueError, rf"columns like {names[0]} \(got 5\)"),
+            (op, x, torch.zeros(70, 6).double(), TypeError, rf"{names[0]}'s type"),
+            (op, x, torch.zeros(70, 6, device=META), ValueError, rf"on cpu like {names[0]}"),
+        )
+    ],
+    *[
+        (op, "graph", graph, TypeError, r"must be an InteractionGraph or a SymmetricGraph \(got ")
+        for op in EDGE_TABLES
+        for graph in (MATRIX, None)
+    ],
+    *[
+        ("edge_attention", "num_heads", value, error, r"must be .* \(got ")
+        for value, error in ((0, ValueError), (-1, ValueError), (4, ValueError), (2.0, TypeError))
+    ],
+    ("edge_attention", "num_heads", True, TypeError, r"must be an integer \(got bool\)"),
+    *[
+        ("edge_attention", "clamp", value, ValueError, r"must be in \(0, 80\] \(got ")
+        for value in (0.0, -1.0, 81.0, float("nan"))
+    ],
+    *[
+        ("edge_attention", "eps", value, ValueError, r"must be finite and not negative \(got ")
+        for value in (-1e-9, float("inf"), float("nan"))
+    ],
+]
 CASES = [
     *CONTRAST_CASES,
+    *EDGE_CASES,
     *[("propagate", "x", *case) for case in TABLE_CASES],
     ("propagate", "x", torch.zeros(69, 2), ValueError, r"must have 70 rows \(got 69\)"),
     ("propagate", "x", torch.zeros(70, 2, device=META), ValueError, "on meta like x"),

@@ -48,6 +48,17 @@ def test_spmm_compiles():
     assert_compiles(lambda x, values: ops.spmm(x, graph, values).cos(), x, values)
 
 
+def test_edge_weighted_operators_compile():
+    graph = make_graph("random")
+    tables = [torch.randn(graph.num_nodes, 6, requires_grad=True) for _ in range(3)]
+
+    def work(query, key, value):
+        y = ops.edge_attention(query * 2, key, value, graph, 2)
+        return ops.adaptive_propagate(y, value.sin(), graph)
+
+    assert_compiles(work, *tables)
+
+
 @pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_a_training_step_compiles(backend):
     graph = make_graph("random")

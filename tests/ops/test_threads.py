@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from graphs import make_graph, make_weighted_graph
+from graphs import make_graph, make_symmetric_graph, make_weighted_graph
 from helpers import same_bits
 from torch import Tensor
 
 from rlmrec_fast.ops import (
+    adaptive_propagate,
     bpr_loss,
+    edge_attention,
     edge_mask,
     info_nce,
     info_nce_by_id,
@@ -45,6 +47,17 @@ def assert_same_for_any_number_of_threads(work: Callable[[], list[Tensor]]) -> N
 def with_gradients(result: Tensor, *inputs: Tensor) -> list[Tensor]:
     upstream = torch.randn(result.shape).to(result.dtype)
     return [result, *torch.autograd.grad(result, inputs, upstream)]
+
+
+@pytest.mark.parametrize("graph", [PARTS, make_symmetric_graph(9000, 20_000, 8500)])
+def test_edge_weighted_operators(graph):
+    def work() -> list[Tensor]:
+        tables = [torch.randn(graph.num_nodes, 12).requires_grad_() for _ in range(3)]
+        attended = edge_attention(*tables, graph, 4)
+        adapted = adaptive_propagate(*tables[:2], graph)
+        return [*with_gradients(attended, *tables), *with_gradients(adapted, *tables[:2])]
+
+    assert_same_for_any_number_of_threads(work)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
