@@ -155,8 +155,7 @@ class InteractionGraph(CheckedTensors):
     @classmethod
     def _from_arrays(cls, arrays: _native.GraphArrays, self_loops: bool) -> Self:
         tensors: dict[str, Tensor] = {
-            name: torch.from_numpy(array)  # type: ignore[arg-type]
-            for name, array in arrays.items()
+            name: torch.from_numpy(array) for name, array in arrays.items()
         }
         rows = {f"_{key}": tensors.pop(key) for key in _ROWS}
         sizes = {

@@ -137,7 +137,10 @@ class AutoCF(Backbone):
         degrees = torch.sparse.sum(ones_at(torch.stack([rows, columns]), nodes, dtype), dim=-1)
         scale = torch.pow(degrees.to_dense() + 1e-12, -0.5)
         encoder = torch.sparse_coo_tensor(
-            torch.stack([rows, columns]), scale[rows] * scale[columns], (nodes, nodes)
+            torch.stack([rows, columns]),
+            scale[rows] * scale[columns],
+            (nodes, nodes),
+            check_invariants=False,
         )
         ends = drawn.ends(len(candidates), self.adjacency._nnz())
         first, second = (candidates[places] for places in ends)
@@ -183,7 +186,7 @@ class AutoCF(Backbone):
 def ones_at(indices: Tensor, nodes: int, dtype: torch.dtype) -> Tensor:
     """Sparse COO [N, N] of ones."""
     ones = torch.ones(indices.shape[1], dtype=dtype)
-    return torch.sparse_coo_tensor(indices, ones, (nodes, nodes))
+    return torch.sparse_coo_tensor(indices, ones, (nodes, nodes), check_invariants=False)
 
 
 def log_sum_exp(query: Tensor, candidates: Tensor) -> Tensor:

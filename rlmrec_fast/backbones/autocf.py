@@ -132,7 +132,9 @@ class AutoCF(Backbone):
         users, counts = batch.users.unique(return_counts=True)
         anchors = user_table.index_select(0, users)
         positives = item_table.index_select(0, batch.positives.unique())
-        pairs = user_table.index_select(0, batch.users) * item_table.index_select(0, batch.positives)
+        pairs = user_table.index_select(0, batch.users) * item_table.index_select(
+            0, batch.positives
+        )
         # A user that a batch repeats is computed once.
         crossed = ops.lse_matmul(anchors, item_table, reduction="sum", query_weight=counts)
         apart = ops.lse_matmul(anchors, user_table) + ops.lse_matmul(positives, item_table)

@@ -172,7 +172,8 @@ def test_graphs_of_autocf_are_equal_when_the_random_numbers_are(mask_depth):
     ours.backbone.prepare(0, SEED)
     eager.redraw(of_autocf(ours.backbone))
     encoder, decoder = ours.backbone._graphs
-    assert 0 < encoder.num_interactions < ours.graph.num_interactions
+    assert (encoder.num_interactions > 0) is (mask_depth < 3)
+    assert encoder.num_interactions < ours.graph.num_interactions
     for graph, adjacency in ((encoder, eager.encoder), (decoder, eager.decoder)):
         expected = torch.stack([edge_rows(graph), graph.columns.long()])
         assert torch.equal(adjacency.coalesce().indices(), expected)
