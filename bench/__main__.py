@@ -30,6 +30,7 @@ FAMILIES = (
     "propagate",
     "edge_attention",
     "adaptive_propagate",
+    "subgraphs",
     "bpr",
     "sample",
     "rank",

@@ -23,6 +23,7 @@ from bench import reference
 from bench.adaptive_propagate import adaptive_work
 from bench.bpr import batch_work
 from bench.data import Context
+from bench.edge_attention import edges_work
 from bench.epoch import PARTS, RLMREC, shares
 from bench.floor import Work, measure_peaks
 from bench.harness import Call, Case, Setup
@@ -31,6 +32,7 @@ from bench.propagate import layer_work
 from rlmrec_fast import ops
 from rlmrec_fast.backbones import BACKBONES, Batch
 from rlmrec_fast.data import Dataset
+from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.training.model import create_model
 from rlmrec_fast.training.settings import Settings
 
@@ -42,6 +44,11 @@ STEP_PARTS = {
     "aten::leaky_relu_": "LeakyReLU",
     "aten::leaky_relu_backward": "LeakyReLU",
     "rlmrec_fast::contrast_sum": "contrastive losses",
+    "rlmrec_fast::edge_attention": "edge attention",
+    "rlmrec_fast::edge_attention_backward": "edge attention",
+    "rlmrec_fast::draw_subgraphs": "new graphs",
+    "rlmrec_fast::seed_scores": "new graphs",
+    "rlmrec_fast::seed_scores_backward": "new graphs",
     "rlmrec_fast::adaptive_propagate": "adaptive graphs",
     "rlmrec_fast::adaptive_propagate_backward": "adaptive graphs",
     "aten::index_select": "gathering rows",
@@ -51,9 +58,9 @@ STEP_PARTS = {
     "aten::mul": "scaling gradients",
     "aten::_to_copy": "conversions",
 }
-TARGETS = {"lightgcn": 12, "gccf": 12, "sgl": 8, "simgcl": 8, "dccf": 4}
+TARGETS = {"lightgcn": 12, "gccf": 12, "sgl": 8, "simgcl": 8, "autocf": 8, "dccf": 4}
 """How many times faster than the eager reference a step is meant to be."""
-PASSES = {"lightgcn": 1, "gccf": 1, "sgl": 3, "simgcl": 3, "dccf": 1}
+PASSES = {"lightgcn": 1, "gccf": 1, "sgl": 3, "simgcl": 3, "autocf": 1, "dccf": 1}
 """How often a step walks through all layers, forward; where a floor is known."""
 
 
@@ -191,12 +198,34 @@ def step_work(
         work += [(part, 2 * settings.num_layers) for part, _ in adaptive_work(graph, dim)]
         work.append((Work(0, settings.num_layers * intents), 1))
         work.append((pairs_work(1, pairs, dim, 3, 4 * messages * sum(sizes)), 1))
+    elif settings.model == "autocf":
+        work += autocf_work(graph, settings, batch)
     elif settings.cl_weight is not None:
         items = torch.cat(batch[1:]) if settings.model == "sgl" else batch.positives
         pairs = len(batch.users.unique()) * graph.num_users
         pairs += len(items.unique()) * graph.num_items
         work.append((pairs_work(1, pairs, dim, 3, 4 * graph.num_nodes), 1))
     return [*work, *alignment_work(context, settings, batch, width)]
+
+
+def autocf_work(
+    graph: InteractionGraph, settings: Settings, batch: Batch
+) -> Sequence[tuple[Work, float]]:
+    """The floor of AutoCF's attention and losses; graphs that every tenth step draws left out."""
+    dim, heads = settings.dim, settings.num_heads or 1
+    seeds, depth = torch.arange(settings.seed_num or 0) % graph.num_nodes, settings.mask_depth or 1
+    _, decoder = ops.draw_subgraphs(graph, seeds, depth, settings.keep_rate, 1)
+    walk = partial(edges_work, len(decoder.columns), graph.num_nodes, dim, heads)
+    users, items = (len(column.unique()) for column in (batch.users, batch.positives))
+    pairs = users * graph.num_nodes + items * graph.num_items
+    # Queries, keys and values: three products forward, and two each of both backward.
+    matrices = Work(0, 3 * 3 * 2 * graph.num_nodes * dim * dim)
+    attention = [(walk(*shape), 1.0) for shape in ((4, 4), (6, 6), (8, 6))]
+    layers = settings.transformer_layers or 1
+    return [
+        *[(part, layers * times) for part, times in [*attention, (matrices, 1.0)]],
+        (pairs_work(1, pairs, dim, 3, 4 * graph.num_nodes), 1),
+    ]
 
 
 def alignment_work(

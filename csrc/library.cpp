@@ -79,6 +79,15 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
   // One uniform non-positive item per interaction.
   m.def("sample_negatives(Tensor offsets, Tensor items, Tensor seed, int num_items) -> Tensor");
 
+  // AutoCF's graphs: encoder (a part of the graph) and decoder, by seeds; what seeds are chosen by.
+  m.def(
+      "draw_subgraphs(Tensor offsets, Tensor columns, Tensor seeds, Tensor seed, int mask_depth, "
+      "float keep_rate) -> (Tensor encoder_offsets, Tensor encoder_columns, Tensor "
+      "encoder_reverse, Tensor encoder_partition, Tensor decoder_offsets, Tensor decoder_columns, "
+      "Tensor decoder_partition)");
+  m.def("seed_scores(Tensor x, Tensor summary, Tensor seed) -> Tensor");
+  m.def("seed_scores_backward(Tensor grad, Tensor x, Tensor summary) -> (Tensor, Tensor)");
+
   // Top-k items and the metrics of a ranking (num_rows x 2 x cutoffs: recalls, then NDCGs).
   m.def(
       "rank(Tensor user_embedding, Tensor item_embedding, Tensor? exclude_offsets, Tensor? "

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["InteractionGraph", "WeightedGraph", "k_core", "split_per_user"]
 
 _FILE_FORMAT = 1
+_ROWS = ("user_offsets", "user_items", "item_offsets", "item_users")
 
 
 class InteractionGraph(CheckedTensors):
@@ -153,28 +154,29 @@ class InteractionGraph(CheckedTensors):
 
     @classmethod
     def _from_arrays(cls, arrays: _native.GraphArrays, self_loops: bool) -> Self:
-        degrees = np.diff(arrays["offsets"])
-        with np.errstate(divide="ignore"):
-            inv_sqrt_degrees = np.where(degrees > 0, 1.0 / np.sqrt(degrees), 0.0)
-        tensors = {
-            "offsets": arrays["offsets"],
-            "columns": arrays["columns"],
-            "reverse": arrays["reverse"],
-            "degrees": degrees,
-            "inv_sqrt_degrees": inv_sqrt_degrees,
-            "_inv_sqrt_degrees_single": inv_sqrt_degrees.astype(np.float32),
-            "partition": arrays["partition"],
-            "_user_offsets": arrays["user_offsets"],
-            "_user_items": arrays["user_items"],
-            "_item_offsets": arrays["item_offsets"],
-            "_item_users": arrays["item_users"],
+        tensors: dict[str, Tensor] = {
+            name: torch.from_numpy(array) for name, array in arrays.items()
         }
+        rows = {f"_{key}": tensors.pop(key) for key in _ROWS}
         sizes = {
-            "num_users": arrays["user_offsets"].size - 1,
-            "num_items": arrays["item_offsets"].size - 1,
+            "num_users": rows["_user_offsets"].shape[0] - 1,
+            "num_items": rows["_item_offsets"].shape[0] - 1,
             "self_loops": self_loops,
         }
-        return cls._create(sizes | {name: torch.from_numpy(a) for name, a in tensors.items()})
+        return cls._create({**sizes, **rows, **tensors, **_degrees(tensors["offsets"])})
+
+    def _part(self, offsets: Tensor, columns: Tensor, reverse: Tensor, partition: Tensor) -> Self:
+        """A graph of the same nodes without self-loops, from node rows that native code made."""
+        rows = {"offsets": offsets, "columns": columns, "reverse": reverse, "partition": partition}
+        entries = columns.shape[0] // 2  # the users' rows come first
+        parts = {
+            "_user_offsets": offsets[: self.num_users + 1],
+            "_user_items": columns[:entries] - self.num_users,
+            "_item_offsets": offsets[self.num_users :] - entries,
+            "_item_users": columns[entries:],
+        }
+        sizes = {"num_users": self.num_users, "num_items": self.num_items, "self_loops": False}
+        return self._create({**sizes, **parts, **rows, **_degrees(offsets)})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the graph to `path` (.npz), aside first; an older file is replaced.
@@ -395,6 +397,16 @@ def split_per_user(
     """
     users, items = _ids("split_per_user", users, items)
     return _native.split_per_user(users, items, num_users, num_items, ratios, seed)
+
+
+def _degrees(offsets: Tensor) -> dict[str, Tensor]:
+    degrees = offsets.diff()
+    inv_sqrt_degrees = degrees.double().sqrt().reciprocal().masked_fill(degrees == 0, 0.0)
+    return {
+        "degrees": degrees,
+        "inv_sqrt_degrees": inv_sqrt_degrees,
+        "_inv_sqrt_degrees_single": inv_sqrt_degrees.float(),
+    }
 
 
 def _ids(where: str, users: Any, items: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -55,6 +55,12 @@ class SymmetricGraph(CheckedTensors):
         tensors = {key: torch.from_numpy(array) for key, array in arrays.items()}
         return cls._create({"num_nodes": arrays["offsets"].size - 1, **tensors})
 
+    @classmethod
+    def _of_checked(cls, offsets: Tensor, columns: Tensor, partition: Tensor) -> Self:
+        """Takes over tensors that native code has just made."""
+        fields = {"offsets": offsets, "columns": columns, "partition": partition}
+        return cls._create({"num_nodes": offsets.shape[0] - 1, **fields})
+
     def __repr__(self) -> str:
         return (
             f"SymmetricGraph(num_nodes={self.num_nodes}, num_entries={self.columns.shape[0]}, "

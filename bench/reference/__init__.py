@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.reference.alignment import Contrastive, Generative
+from bench.reference.autocf import AutoCF
 from bench.reference.dccf import DCCF
 from bench.reference.evaluate import RankingUsers, evaluate
 from bench.reference.gccf import GCCF
@@ -39,6 +40,7 @@ BACKBONES: dict[str, type[Backbone]] = {
     "gccf": GCCF,
     "sgl": SGL,
     "simgcl": SimGCL,
+    "autocf": AutoCF,
     "dccf": DCCF,
 }
 """The counterparts of the package's backbones, by name."""
@@ -85,6 +87,7 @@ __all__ = [
     "DCCF",
     "GCCF",
     "SGL",
+    "AutoCF",
     "Backbone",
     "Contrastive",
     "Generative",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rlmrec_fast.backbones.autocf import AutoCF
 from rlmrec_fast.backbones.base import Backbone, Batch
 from rlmrec_fast.backbones.dccf import DCCF
 from rlmrec_fast.backbones.gccf import GCCF
@@ -14,8 +15,9 @@ BACKBONES: dict[str, type[Backbone]] = {
     "gccf": GCCF,
     "sgl": SGL,
     "simgcl": SimGCL,
+    "autocf": AutoCF,
     "dccf": DCCF,
 }
 """Every backbone that can be trained: its name on the command line -> its class."""
 
-__all__ = ["BACKBONES", "DCCF", "GCCF", "SGL", "Backbone", "Batch", "LightGCN", "SimGCL"]
+__all__ = ["BACKBONES", "DCCF", "GCCF", "SGL", "AutoCF", "Backbone", "Batch", "LightGCN", "SimGCL"]

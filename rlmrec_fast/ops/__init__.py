@@ -14,12 +14,15 @@ from rlmrec_fast.ops.reconstruction import reconstruction_loss
 from rlmrec_fast.ops.reduce import squared_norm
 from rlmrec_fast.ops.sample import sample_negatives
 from rlmrec_fast.ops.spmm import spmm
+from rlmrec_fast.ops.subgraphs import draw_seeds, draw_subgraphs
 
 __all__ = [
     "RankingMetrics",
     "adaptive_propagate",
     "bpr_loss",
     "derive_seed",
+    "draw_seeds",
+    "draw_subgraphs",
     "edge_attention",
     "edge_mask",
     "info_nce",

@@ -20,6 +20,8 @@ def lse_matmul(
     candidates: Tensor,
     weights: Tensor | None = None,
     reduction: Reduction = "mean",
+    *,
+    query_weight: Tensor | None = None,
 ) -> Tensor:
     """The log of sum_c w_c exp(q . c) for each query: raw dot products, of whatever size.
 
@@ -28,6 +30,8 @@ def lse_matmul(
         candidates: [C, d], C >= 1, of the same type.
         weights: [C], w, not negative; constant. None: 1.
         reduction: ``"mean"`` or ``"sum"`` over the queries, or ``"none"``.
+        query_weight: [B], factors of the queries' results, such as how often a query that is given
+            once occurs in a batch; constant. ``"mean"`` divides by B all the same.
 
     Returns:
         A scalar, or [B] for ``"none"``. Equal for any number of threads, bit by bit.
@@ -48,7 +52,7 @@ def lse_matmul(
         eps=0.0,
         delta=0.0,
         normalize=Normalize.NONE,
-        query_weight=None,
+        query_weight=check_weight("lse_matmul", "query_weight", query_weight, query),
         candidate_weight=check_weight("lse_matmul", "weights", weights, candidates),
         reduction=reduction,
         dtype=None,

@@ -87,6 +87,15 @@ def propagate(
     return table
 
 
+def layer_of_ones(x: Tensor, graph: InteractionGraph) -> Tensor:
+    """The sum of every node's neighbours, [N, d]: `propagate`'s last layer without weights."""
+    ones = graph.scale(x.dtype).new_ones(graph.num_nodes)
+    last, seed = COMBINES.index("last"), seed_tensor("propagate", 0)
+    rows = (graph.offsets, graph.columns, ones, graph.partition, seed, None)
+    table: Tensor = _propagate(x, *rows, 1, last, 1.0, 0.0, False)
+    return table
+
+
 def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
     """Which directed edges `propagate` keeps.
 

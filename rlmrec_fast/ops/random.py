@@ -45,6 +45,29 @@ def child_seed(seed: int, counter: int) -> int:
     return mix64((mix64(seed & _MASK64) + counter) & _MASK64)
 
 
+def child_seeds(seed: int, counters: Tensor) -> Tensor:
+    """`child_seed` for many counters: 64-bit words in int64, their upper half negative."""
+    x = counters + _signed(mix64(seed & _MASK64) + 0x9E3779B97F4A7C15)
+    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shifted(x, 31)
+
+
+def bounded(words: Tensor, bound: int) -> Tensor:
+    """Uniform in [0, bound), bound < 2**31: the high word of a 64 x 64 bit product."""
+    return (_shifted(words, 32) * bound + ((words & _MASK32) * bound >> 32)) >> 32
+
+
+def _shifted(words: Tensor, by: int) -> Tensor:
+    """Shifted right as words without a sign."""
+    return (words >> by) & (_MASK64 >> by)
+
+
+def _signed(word: int) -> int:
+    word &= _MASK64
+    return word - 2**64 if word >> 63 else word
+
+
 def mix32(x: Tensor) -> Tensor:
     """A bijection of 32-bit words held in an int64 tensor ("lowbias32", C. Wellons, 2018)."""
     x = x ^ (x >> 16)

@@ -15,7 +15,14 @@ from torch import Tensor
 
 from rlmrec_fast.graph import InteractionGraph, WeightedGraph
 from rlmrec_fast.ops.propagate import Combine
-from rlmrec_fast.ops.random import Seed, child_seed, hash_pairs, rate_threshold
+from rlmrec_fast.ops.random import (
+    Seed,
+    bounded,
+    child_seed,
+    child_seeds,
+    hash_pairs,
+    rate_threshold,
+)
 from rlmrec_fast.ops.rank import RankingMetrics
 from rlmrec_fast.symmetric import SymmetricGraph
 
@@ -123,6 +130,65 @@ def adaptive_propagate(
     # Guarded on both sides of the division, as autograd looks at both.
     inverse = torch.where(sums == 0, 0, torch.where(sums == 0, 1, sums).reciprocal())
     return torch.zeros_like(x).index_add(0, rows, (weights * inverse[rows])[:, None] * x[columns])
+
+
+def draw_seeds(
+    x: Tensor, graph: InteractionGraph, num_seeds: int, seed: Seed
+) -> tuple[Tensor, Tensor]:
+    """See `rlmrec_fast.ops.draw_seeds`."""
+    rows, columns = edge_rows(graph), graph.columns.long()
+
+    def neighbours(table: Tensor) -> Tensor:
+        return torch.zeros_like(table).index_add(0, rows, table[columns])
+
+    degrees = graph.degrees[:, None].to(x.dtype)
+    first, first_count = neighbours(x) - x, degrees
+    second = neighbours(first) - first - degrees * x
+    second_count = neighbours(first_count) - first_count - degrees
+    summary = (first + second) / (first_count + second_count + 1e-8)
+    cosine = (F.normalize(summary) * F.normalize(x)).sum(1)
+    scores = cosine.sigmoid().log() + gumbel_noise(len(x), seed).to(x.dtype)
+    order = scores.detach().sort(descending=True, stable=True).indices
+    return order[:num_seeds], scores
+
+
+def gumbel_noise(count: int, seed: Seed) -> Tensor:
+    """float64 [count], a hash of seed and place."""
+    words = child_seeds(child_seed(int(seed), 2), torch.arange(count))
+    uniform = (((words >> 12) & (2**52 - 1)).double() + 0.5) / 2**52
+    return -(-uniform.log()).log()
+
+
+def draw_subgraphs(
+    graph: InteractionGraph, seeds: Tensor, mask_depth: int, keep_rate: float, seed: Seed
+) -> tuple[InteractionGraph, SymmetricGraph]:
+    """See `rlmrec_fast.ops.draw_subgraphs`."""
+    nodes, rows, columns = graph.num_nodes, edge_rows(graph), graph.columns.long()
+    left = torch.ones(len(rows), dtype=torch.bool)
+    level = torch.zeros(nodes, dtype=torch.bool).index_fill(0, seeds.long(), True)
+    masked = level
+    for depth in range(mask_depth):
+        masked = masked | level
+        removed = left & (level[rows] | level[columns])
+        if depth > 0 and not removed.any():
+            break
+        left = left & ~removed
+        level = torch.zeros(nodes, dtype=torch.bool).index_fill(0, rows[removed], True)
+    users = left & (rows < graph.num_users)
+    encoder = InteractionGraph.from_pairs(
+        rows[users], columns[users] - graph.num_users, graph.num_users, graph.num_items
+    )
+
+    draws = child_seeds(child_seed(int(seed), 0), torch.arange(int(nodes * keep_rate)))
+    candidates = torch.cat([masked.nonzero()[:, 0], bounded(draws, nodes)]).unique()
+    words = child_seeds(child_seed(int(seed), 1), torch.arange(2 * len(rows)))
+    ends = candidates[bounded(words, len(candidates))] if len(candidates) else words[:0]
+    first, second = ends.view(-1, 2).T
+    loops = torch.arange(nodes)
+    keys = [first * nodes + second, second * nodes + first, loops * nodes + loops]
+    keys = torch.cat([*keys, (rows * nodes + columns)[left]]).unique()
+    offsets = torch.bincount(keys // nodes, minlength=nodes).cumsum(0)
+    return encoder, SymmetricGraph.from_csr(F.pad(offsets, (1, 0)), keys % nodes)
 
 
 def bpr_loss(
@@ -274,10 +340,16 @@ def symmetric_info_nce(
 
 
 def lse_matmul(
-    query: Tensor, candidates: Tensor, weights: Tensor | None = None, reduction: str = "mean"
+    query: Tensor,
+    candidates: Tensor,
+    weights: Tensor | None = None,
+    reduction: str = "mean",
+    *,
+    query_weight: Tensor | None = None,
 ) -> Tensor:
     """See `rlmrec_fast.ops.lse_matmul`."""
-    return _reduce(_weighted_logsumexp(query @ candidates.T, weights), None, reduction)
+    losses = _weighted_logsumexp(query @ candidates.T, weights)
+    return _reduce(losses, query_weight, reduction)
 
 
 def reconstruction_loss(

@@ -11,12 +11,14 @@ pytest.importorskip("scipy")
 
 from bench import reference
 from bench.data import Context
+from bench.reference.autocf import Draws
 from rlmrec_fast import ops
 from rlmrec_fast.backbones import BACKBONES, Batch
+from rlmrec_fast.backbones.autocf import _GRAPHS, _SCORES
 from rlmrec_fast.backbones.sgl import layer_seed, node_mask
 from rlmrec_fast.backbones.views import view_seed
-from rlmrec_fast.ops.random import child_seed
-from rlmrec_fast.ops.reference import uniform_noise
+from rlmrec_fast.ops.random import bounded, child_seed, child_seeds
+from rlmrec_fast.ops.reference import edge_rows, gumbel_noise, uniform_noise
 from rlmrec_fast.training.model import create_model
 from rlmrec_fast.training.settings import Settings
 
@@ -64,12 +66,26 @@ def of_simgcl(backbone):
     return [[uniform_noise(*shape, seed) for seed in view] for view in seeds]
 
 
+def of_autocf(backbone):
+    noise, words = (ops.derive_seed(SEED, number) for number in (_SCORES, _GRAPHS))
+
+    def nodes(bound, count):
+        return bounded(child_seeds(child_seed(words, 0), torch.arange(count)), bound)
+
+    def ends(bound, count):
+        drawn = child_seeds(child_seed(words, 1), torch.arange(2 * count))
+        return bounded(drawn, bound).view(-1, 2).T
+
+    return Draws(gumbel_noise(backbone.graph.num_nodes, noise), nodes, ends)
+
+
 # What our model draws in a step, in the form that its counterpart takes.
 DRAWN = {
     "lightgcn": lambda backbone: ops.edge_mask(backbone.graph, backbone.keep_rate, SEED),
     "gccf": lambda _: None,
     "sgl": of_sgl,
     "simgcl": of_simgcl,
+    "autocf": of_autocf,
     "dccf": lambda _: None,
 }
 NAMES = pytest.mark.parametrize("name", DRAWN)
@@ -153,6 +169,20 @@ def test_losses_and_gradients_agree_on_what_was_drawn(name, align, dtype, tolera
 def test_other_augmentations_of_sgl_agree_too(augmentation, dtype, tolerance):
     settings = make_settings("sgl", "none", augmentation=augmentation, keep_rate=0.6)
     check_agreement(settings, dtype, tolerance)
+
+
+@pytest.mark.parametrize("mask_depth", [1, 2, 3])
+def test_graphs_of_autocf_are_equal_when_the_random_numbers_are(mask_depth):
+    settings = make_settings("autocf", "none", mask_depth=mask_depth, seed_num=2)
+    ours, eager = make_pair(settings, torch.float64)
+    ours.backbone.prepare(0, SEED)
+    eager.redraw(of_autocf(ours.backbone))
+    encoder, decoder = ours.backbone._graphs
+    assert (encoder.num_interactions > 0) is (mask_depth < 3)
+    assert encoder.num_interactions < ours.graph.num_interactions
+    for graph, adjacency in ((encoder, eager.encoder), (decoder, eager.decoder)):
+        expected = torch.stack([edge_rows(graph), graph.columns.long()])
+        assert torch.equal(adjacency.coalesce().indices(), expected)
 
 
 @NAMES

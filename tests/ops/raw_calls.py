@@ -96,6 +96,9 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
             )
         ],
         "sample_negatives": [(offsets, items, torch.tensor([9]), 6)],
+        "draw_subgraphs": [(*graph[:2], torch.tensor([3, 40, 3]), torch.tensor([9]), 2, 0.3)],
+        "seed_scores": [(leaf(9, 5), leaf(9, 5), torch.tensor([9]))],
+        "seed_scores_backward": [(torch.randn(9), torch.randn(9, 5), torch.randn(9, 5))],
         "rank": [
             (torch.randn(3, 5), torch.randn(6, 5), None, None, 4),
             (torch.randn(3, 5), torch.randn(6, 5), offsets, items, 9),

@@ -42,6 +42,14 @@ GOOD: dict[str, dict[str, Any]] = {
         "negatives": IDS,
     },
     "sample_negatives": {"graph": GRAPH, "seed": 0},
+    "draw_seeds": {"x": torch.zeros(70, 2), "graph": GRAPH, "num_seeds": 3, "seed": 0},
+    "draw_subgraphs": {
+        "graph": GRAPH,
+        "seeds": IDS,
+        "mask_depth": 2,
+        "keep_rate": 0.5,
+        "seed": 0,
+    },
     "info_nce": {
         "query": torch.ones(2, 3),
         "positive": torch.ones(2, 3),
@@ -255,6 +263,31 @@ CASES = [
     ("bpr_loss", "reduction", "max", ValueError, r"must be one of .* \(got 'max'\)"),
     ("sample_negatives", "graph", None, TypeError, r"must be an InteractionGraph \(got NoneType"),
     *[("sample_negatives", "seed", *case) for case in SEED_CASES],
+    *[("draw_seeds", "x", *case) for case in TABLE_CASES],
+    ("draw_seeds", "x", torch.zeros(69, 2), ValueError, r"must have 70 rows \(got 69\)"),
+    ("draw_seeds", "num_seeds", -1, ValueError, r"must be in \[0, 70\], .* \(got -1\)"),
+    ("draw_seeds", "num_seeds", 71, ValueError, r"must be in \[0, 70\], .* \(got 71\)"),
+    ("draw_seeds", "num_seeds", 2.0, TypeError, r"must be an integer \(got float\)"),
+    *[("draw_seeds", "seed", *case) for case in SEED_CASES],
+    *[
+        (operator, "graph", *case)
+        for operator in ("draw_seeds", "draw_subgraphs")
+        for case in [
+            (MATRIX, TypeError, r"must be an InteractionGraph \(got WeightedGraph\)"),
+            (make_graph("loops"), ValueError, "must have no self-loops"),
+        ]
+    ],
+    *[("draw_subgraphs", "seeds", *case) for case in IDS_CASES],
+    *[
+        ("draw_subgraphs", "seeds", torch.tensor([0, bad]), ValueError, rf"\(got {bad} at pos")
+        for bad in (70, -1, 2**40)
+    ],
+    ("draw_subgraphs", "seeds", IDS.to(META), ValueError, "must be on cpu like graph"),
+    ("draw_subgraphs", "mask_depth", 0, ValueError, r"must be at least 1 \(got 0\)"),
+    ("draw_subgraphs", "mask_depth", 1.0, TypeError, r"must be an integer \(got float\)"),
+    ("draw_subgraphs", "mask_depth", True, TypeError, r"must be an integer \(got bool\)"),
+    *[("draw_subgraphs", "keep_rate", *case) for case in RATE_CASES],
+    *[("draw_subgraphs", "seed", *case) for case in SEED_CASES],
     *[("rank", "user_embedding", *case) for case in TABLE_CASES],
     *[("rank", "item_embedding", *case) for case in TABLE_CASES],
     ("rank", "item_embedding", torch.zeros(4, 2), ValueError, "got 2 columns instead of 3"),

@@ -107,6 +107,25 @@ def test_ranking_compiles():
     assert torch.equal(compiled(users, items), work(users, items))
 
 
+def test_seeds_compile():
+    graph = make_graph("random")
+    x = torch.randn(graph.num_nodes, 6, requires_grad=True)
+    assert_compiles(lambda x: ops.draw_seeds(x, graph, 5, 3)[1].sin(), x)
+
+
+def test_subgraphs_compile_where_sizes_may_depend_on_data():
+    graph = make_graph("random")
+    seeds, seed = torch.tensor([3, 40]), torch.tensor([9])
+
+    def work(seeds):
+        rows = (graph.offsets, graph.columns)
+        return torch.ops.rlmrec_fast.draw_subgraphs(*rows, seeds, seed, 2, 0.3)
+
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+        found = torch.compile(work, fullgraph=True, backend="aot_eager")(seeds)
+    assert all(torch.equal(a, b) for a, b in zip(found, work(seeds), strict=True))
+
+
 def test_a_new_seed_in_a_tensor_needs_no_new_trace():
     graph = make_graph("random")
     x = torch.randn(graph.num_nodes, 4)

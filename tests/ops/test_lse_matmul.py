@@ -79,3 +79,20 @@ def test_derivatives_are_those_of_finite_differences(reduction):
     inputs = [torch.randn(n, 3, dtype=torch.float64, requires_grad=True) for n in (5, 8)]
     weights = torch.rand(8, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda q, k: lse_matmul(q, k, weights, reduction), inputs)
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_query_weights_count_what_is_repeated(reduction):
+    query, candidates = (torch.randn(n, 3, dtype=torch.float64) for n in (5, 8))
+    counts = torch.tensor([1, 2, 0, 3, 1])
+    leaves = [x.requires_grad_() for x in (query, candidates)]
+    found = lse_matmul(*leaves, reduction=reduction, query_weight=counts)
+    twin = reference.lse_matmul(*leaves, reduction=reduction, query_weight=counts)
+    torch.testing.assert_close(found, twin)
+    upstream = torch.randn(found.shape, dtype=found.dtype)
+    grads = (torch.autograd.grad(y, leaves, upstream) for y in (found, twin))
+    for ours, theirs in zip(*grads, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    if reduction == "sum":
+        repeated = query.repeat_interleave(counts, dim=0)
+        torch.testing.assert_close(found, lse_matmul(repeated, candidates, reduction="sum"))

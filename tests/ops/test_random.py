@@ -5,7 +5,9 @@ import torch
 
 from rlmrec_fast.ops import derive_seed, reference
 from rlmrec_fast.ops.random import (
+    bounded,
     child_seed,
+    child_seeds,
     hash_pairs,
     mix32,
     mix64,
@@ -26,6 +28,18 @@ def test_mix64_gives_the_published_outputs_of_splitmix64():
         16408922859458223821,
     ]
     assert mix64(0) == 0xE220A8397B1DCDAF
+
+
+@pytest.mark.parametrize("seed", [0, 7, 2**63 - 1, 2**64 - 1])
+def test_many_child_seeds_are_those_of_one_by_one(seed):
+    words = child_seeds(seed, torch.arange(50)).tolist()
+    single = [child_seed(seed, counter) for counter in range(50)]
+    assert [word % 2**64 for word in words] == single
+    for bound in (1, 10, 2**31 - 1):
+        expected = [word * bound >> 64 for word in single]
+        assert bounded(torch.tensor(words), bound).tolist() == expected
+    extremes = torch.tensor([0, -1, 2**63 - 1, -(2**63)])
+    assert bounded(extremes, 2**31 - 1).tolist() == [0, 2**31 - 2, 2**30 - 1, 2**30 - 1]
 
 
 def test_mix32_is_a_bijection_whose_output_bits_all_depend_on_all_input_bits():

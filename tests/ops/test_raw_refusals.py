@@ -123,6 +123,25 @@ CHANGES: dict[str, list[tuple[int, str]]] = {
         *[(2, x) for x in ("good[:0]", "good.double()")],
         *[(3, x) for x in ("0", "-5", "1")],
     ],
+    "draw_subgraphs": [
+        *[(0, x) for x in ("good[:-1]", "good + 1", "good.flip(0)", "good[:0]", "good.int()")],
+        *[(1, x) for x in ("good[:-1]", "good.long()", "good[None]", "good + 70", "good - 71")],
+        (1, "good.flip(0)"),
+        *[(2, x) for x in ("good + 67", "good - 4", "good.int()", "good[None]", "good.double()")],
+        *[(3, x) for x in ("good[:0]", "good.double()")],
+        *[(4, x) for x in ("0", "-3")],
+        *[(5, x) for x in ("0.0", "-0.1", "1.5", "torch.nan")],
+    ],
+    "seed_scores": [
+        *[(0, x) for x in ("good[:8]", "good[0]", "good.half()", "good[:, :4]", "good.double()")],
+        *[(1, x) for x in ("good[:8]", "good[0]", "good.int()", "good[:, :4]", "good.double()")],
+        *[(2, x) for x in ("good[:0]", "good.double()")],
+    ],
+    "seed_scores_backward": [
+        *[(0, x) for x in ("good[:-1]", "good.double()", "good[None]")],
+        *[(1, x) for x in ("good[:8]", "good[:, :4]", "good.double()")],
+        (2, "good[:8]"),
+    ],
     "rank": [
         *[(0, x) for x in ("good[:2]", "good[0]", "good.half()", "good[:, :4]", "good.double()")],
         *[(1, x) for x in ("good[0]", "good.half()", "good[:, :4]", "good.double()")],

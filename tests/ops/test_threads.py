@@ -13,6 +13,8 @@ from torch import Tensor
 from rlmrec_fast.ops import (
     adaptive_propagate,
     bpr_loss,
+    draw_seeds,
+    draw_subgraphs,
     edge_attention,
     edge_mask,
     info_nce,
@@ -144,6 +146,16 @@ def test_info_nce_by_id():
             for candidates in ("all", "batch")
             for x in with_gradients(info_nce_by_id(*tables, ids, 0.2, candidates), *tables)
         ]
+
+    assert_same_for_any_number_of_threads(work)
+
+
+def test_seeds_and_subgraphs():
+    def work() -> list[Tensor]:
+        x = torch.randn(NODES, 9, requires_grad=True)
+        seeds, scores = draw_seeds(x, PARTS, 40, 3)
+        encoder, decoder = draw_subgraphs(PARTS, seeds, 2, 0.2, 3)
+        return [seeds, *with_gradients(scores, x), encoder.columns, decoder.columns]
 
     assert_same_for_any_number_of_threads(work)
 
