@@ -7,6 +7,7 @@
 #include <numbers>
 #include <type_traits>
 
+#include "bindings/contrast_range.h"
 #include "bindings/contrast_request.h"
 #include "common/scratch.h"
 #include "cpu/contrast.h"
@@ -117,17 +118,6 @@ class Contrast {
     return table;
   }
 
-  // Work on [begin, end) by parts of a size that results do not depend on.
-  template <class Work>
-  static void in_parts(int64_t begin, int64_t end, int64_t most, Work work) {
-    const int64_t threads = torch::stable::get_num_threads();
-    const int64_t part = std::clamp<int64_t>((end - begin) / (4 * threads), 1, most);
-    parallel_parts((end - begin + part - 1) / part, [&](int64_t index) {
-      const int64_t first = begin + index * part;
-      work(first, std::min(end, first + part));
-    });
-  }
-
   void pack(bool want_rows) {
     const int64_t num_queries = request_.num_queries(), num_candidates = request_.num_candidates();
     const ContrastShape& shape = args_.shape;
@@ -144,8 +134,15 @@ class Contrast {
       std::fill(shifts_.get(), shifts_.get() + num_strips_ * shape.strip, scale);
       return;
     }
+    const SmallLogits<T> small(request_, scale);
     in_parts(0, num_strips_, 8, [&](int64_t begin, int64_t end) {
-      RLMREC_FAST_CALL(contrast_maxima, args_, shifts_.get(), begin, end);
+      for (int64_t strip = begin; strip < end; ++strip) {
+        if (small.in_rows(strip * shape.strip, (strip + 1) * shape.strip)) {
+          std::fill_n(shifts_.get() + strip * shape.strip, shape.strip, T{0});
+        } else {
+          RLMREC_FAST_CALL(contrast_maxima, args_, shifts_.get(), strip, strip + 1);
+        }
+      }
     });
   }
 
