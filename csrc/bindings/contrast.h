@@ -7,6 +7,7 @@
 #include <numbers>
 #include <type_traits>
 
+#include "bindings/contrast_range.h"
 #include "bindings/contrast_request.h"
 #include "common/scratch.h"
 #include "cpu/contrast.h"
@@ -19,10 +20,6 @@ constexpr int64_t kPowerBytes = int64_t{8} << 20;
 // Fewer strips than this at a time are not worth keeping: they are computed a second time, a range
 // of candidates after the other.
 constexpr int64_t kLeastStrips = 8;
-
-// How far a logit may lie below the shift, in powers of two, without vanishing.
-template <class T>
-constexpr T kExponents = std::is_same_v<T, double> ? 900 : 100;
 
 template <class T>
 class Contrast {
@@ -121,25 +118,13 @@ class Contrast {
     return table;
   }
 
-  // Work on [begin, end) by parts of a size that results do not depend on.
-  template <class Work>
-  static void in_parts(int64_t begin, int64_t end, int64_t most, Work work) {
-    const int64_t threads = torch::stable::get_num_threads();
-    const int64_t part = std::clamp<int64_t>((end - begin) / (4 * threads), 1, most);
-    parallel_parts((end - begin + part - 1) / part, [&](int64_t index) {
-      const int64_t first = begin + index * part;
-      work(first, std::min(end, first + part));
-    });
-  }
-
   void pack(bool want_rows) {
     const int64_t num_queries = request_.num_queries(), num_candidates = request_.num_candidates();
     const ContrastShape& shape = args_.shape;
     const double log2_scale = std::numbers::log2e / request_.temperature;
     const auto scale = static_cast<T>(log2_scale);
-    inverse_q_ = inverse_norms_of(x_, request_.query.stride(0), num_queries, request_.normalize);
-    inverse_k_ =
-        inverse_norms_of(k_, request_.candidates.stride(0), num_candidates, request_.normalize);
+    inverse_q_ = inverse_norms_of(x_, request_.query.stride(0), num_queries);
+    inverse_k_ = inverse_norms_of(k_, request_.candidates.stride(0), num_candidates);
     if (p_ != nullptr) pack_positives();
     pack_factors(scale, want_rows);
     pack_weights();
@@ -149,9 +134,15 @@ class Contrast {
       std::fill(shifts_.get(), shifts_.get() + num_strips_ * shape.strip, scale);
       return;
     }
-    if (request_.normalize == Normalize::none && shift_by_norms(scale)) return;
+    const SmallLogits<T> small(request_, scale);
     in_parts(0, num_strips_, 8, [&](int64_t begin, int64_t end) {
-      RLMREC_FAST_CALL(contrast_maxima, args_, shifts_.get(), begin, end);
+      for (int64_t strip = begin; strip < end; ++strip) {
+        if (small.in_rows(strip * shape.strip, (strip + 1) * shape.strip)) {
+          std::fill_n(shifts_.get() + strip * shape.strip, shape.strip, T{0});
+        } else {
+          RLMREC_FAST_CALL(contrast_maxima, args_, shifts_.get(), strip, strip + 1);
+        }
+      }
     });
   }
 
@@ -191,32 +182,14 @@ class Contrast {
   // Cosines reach from -1 to 1: as long as 2^(-2 log2(e) / temperature) is far from vanishing, the
   // largest logit there can be does for the largest that there is.
   bool fixed_shift() const {
+    const double range = std::is_same_v<T, double> ? 900 : 100;
     return request_.normalize != Normalize::none &&
-           2 * std::numbers::log2e / request_.temperature <= kExponents<T>;
-  }
-
-  // A dot product is at most the product of the norms: where that is small enough, it does for each
-  // query's largest logit, and spares the product that would find it.
-  bool shift_by_norms(T scale) {
-    const int64_t queries = request_.num_queries(), candidates = request_.num_candidates();
-    const Scratch<T> k =
-        inverse_norms_of(k_, request_.candidates.stride(0), candidates, Normalize::root);
-    const Scratch<T> q = inverse_norms_of(x_, request_.query.stride(0), queries, Normalize::root);
-    T longest = 0;
-    for (int64_t row = 0; row < candidates; ++row) longest = std::max(longest, 1 / k.get()[row]);
-    const T most = kExponents<float> / 2;  // in double, too: the rounding grows with the shift
-    T* shifts = shifts_.get();
-    std::fill(shifts, shifts + num_strips_ * args_.shape.strip, T{0});
-    for (int64_t row = 0; row < queries; ++row) {
-      shifts[row] = scale * longest / q.get()[row];
-      if (!(shifts[row] <= most)) return false;
-    }
-    return true;
+           2 * std::numbers::log2e / request_.temperature <= range;
   }
 
   void pack_positives() {
     const int64_t count = request_.num_queries(), stride = request_.positive->stride(0);
-    inverse_p_ = inverse_norms_of(p_, stride, count, request_.normalize);
+    inverse_p_ = inverse_norms_of(p_, stride, count);
     own_ = Scratch<T>(count);
     in_parts(0, count, 1024, [&](int64_t begin, int64_t end) {
       RLMREC_FAST_CALL(row_dots, x_, request_.query.stride(0), p_, stride, d_, own_.get(), begin,
@@ -228,11 +201,11 @@ class Contrast {
     }
   }
 
-  Scratch<T> inverse_norms_of(const T* x, int64_t stride, int64_t count, Normalize normalize) {
+  Scratch<T> inverse_norms_of(const T* x, int64_t stride, int64_t count) {
     Scratch<T> inverse(count);
     in_parts(0, count, 1024, [&](int64_t begin, int64_t end) {
-      RLMREC_FAST_CALL(inverse_norms, x, stride, d_, normalize, request_.eps, inverse.get(), begin,
-                       end);
+      RLMREC_FAST_CALL(inverse_norms, x, stride, d_, request_.normalize, request_.eps,
+                       inverse.get(), begin, end);
     });
     return inverse;
   }

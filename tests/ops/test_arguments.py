@@ -263,6 +263,8 @@ CASES = [
     ("bpr_loss", "reduction", "max", ValueError, r"must be one of .* \(got 'max'\)"),
     ("sample_negatives", "graph", None, TypeError, r"must be an InteractionGraph \(got NoneType"),
     *[("sample_negatives", "seed", *case) for case in SEED_CASES],
+    ("lse_matmul", "query_weight", torch.ones(3), ValueError, r"must have shape \(2,\)"),
+    ("lse_matmul", "query_weight", [1, 1], TypeError, r"must be a tensor \(got list\)"),
     *[("draw_seeds", "x", *case) for case in TABLE_CASES],
     ("draw_seeds", "x", torch.zeros(69, 2), ValueError, r"must have 70 rows \(got 69\)"),
     ("draw_seeds", "num_seeds", -1, ValueError, r"must be in \[0, 70\], .* \(got -1\)"),

@@ -96,3 +96,41 @@ def test_query_weights_count_what_is_repeated(reduction):
     if reduction == "sum":
         repeated = query.repeat_interleave(counts, dim=0)
         torch.testing.assert_close(found, lse_matmul(repeated, candidates, reduction="sum"))
+
+
+# Products of lengths around 41.6, from where on logits are shifted by their maximum in float32, and
+# around 346, in float64; and pairs whose lengths are extreme while their products are not.
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("query_size", "candidate_size"),
+    [(40, 1), (41.5, 1), (41.7, 1), (44, 1), (345, 1), (347, 1), (1e11, 1e-10), (1e-11, 1e12)],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_logits_at_the_edge_of_the_range_are_exact(query_size, candidate_size, sign, dtype):
+    directions = torch.nn.functional.normalize(torch.randn(70, 4, dtype=torch.float64))
+    query = directions[:30] * query_size
+    query[::5] /= 100  # so that strips have queries of both kinds
+    candidates = directions[30:] * sign * candidate_size
+    candidates[:9] = directions[:9] * sign * candidate_size
+    found = []
+    for operator, kind in ((lse_matmul, dtype), (reference.lse_matmul, torch.float64)):
+        leaves = [x.to(dtype).to(kind).requires_grad_() for x in (query, candidates)]
+        value = operator(*leaves, reduction="sum")
+        found.append([value, *torch.autograd.grad(value, leaves)])
+    logit = query_size * candidate_size
+    for ours, truth in zip(*found, strict=True):
+        tolerance = epsilon(dtype) * (20 + 3 * logit) * float(truth.detach().abs().max())
+        torch.testing.assert_close(ours.double(), truth, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("bad", [float("inf"), float("nan")])
+def test_rows_that_are_not_finite_spoil_only_what_they_meet(bad):
+    query, candidates = torch.randn(30, 4), torch.randn(20, 4)
+    clean = lse_matmul(query, candidates, reduction="none")
+    broken = query.index_fill(0, torch.tensor([3]), bad)
+    found = lse_matmul(broken, candidates, reduction="none")
+    others = torch.arange(30) != 3
+    torch.testing.assert_close(found[others], clean[others])
+    assert not found[3].isfinite()
+    candidates[7] = float("nan")
+    assert lse_matmul(query, candidates, reduction="none").isnan().all()
