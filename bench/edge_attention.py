@@ -100,7 +100,6 @@ def attention(
         "forward + backward" if backward else "forward",
         {"nodes": nodes, "entries": entries, "d": dim, "heads": heads},
         providers,
-        {EAGER: 10} if backward and dim == 32 else {},
-        walks,
-        relative_difference,
+        floor=walks,
+        difference=relative_difference,
     )

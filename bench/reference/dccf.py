@@ -47,18 +47,17 @@ class DCCF(Backbone):
     def adaptive(self, message: Tensor, ego: Tensor) -> Tensor:
         """The mean of `ego` over neighbours, weighted by (cos + 1) / 2 of both ends' messages.
 
-        Mirrors the public adaptive mask: both ends of every edge gathered and normalised, row sums
-        of a new matrix, weights divided by them, and another matrix for the product.
+        Mirrors the public adaptive mask: both ends of every edge gathered and normalised, weights
+        divided by their sums, and a product by gathering, multiplying and scattering, as its sparse
+        library has it. `torch.sparse.mm` would make the weights' gradient from an N x N matrix.
         """
         rows, columns = self.adjacency._indices()
         heads, tails = F.normalize(message[rows]), F.normalize(message[columns])
         weights = ((heads * tails).sum(dim=1) + 1) / 2
         sums = weights.new_zeros(len(ego)).index_add(0, rows, weights)
         inverse = sums.pow(-1).nan_to_num(0, 0, 0)
-        indices, size = self.adjacency._indices(), self.adjacency.shape
         shares = inverse[rows] * weights
-        matrix = torch.sparse_coo_tensor(indices, shares, size, check_invariants=False)
-        return torch.sparse.mm(matrix, ego)
+        return torch.zeros_like(ego).index_add(0, rows, shares[:, None] * ego[columns])
 
     def intent(self, ego: Tensor) -> Tensor:
         """Every node as a mixture of its side's intents."""
