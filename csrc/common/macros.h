@@ -1,8 +1,15 @@
 // Function attributes shared by kernels.
 #pragma once
 
+// Sanitizers watch every access: what is inlined everywhere would take minutes to compile.
+#if defined(__SANITIZE_ADDRESS__)
+#  define RLMREC_FAST_ALWAYS_INLINE
+#else
+#  define RLMREC_FAST_ALWAYS_INLINE __attribute__((always_inline))
+#endif
+
 // Functions of the common headers are compiled into files built for different instruction sets.
 // Internal linkage keeps the linker from choosing, say, the AVX-512 copy for a machine without it.
-#define RLMREC_FAST_INLINE static inline __attribute__((always_inline))
+#define RLMREC_FAST_INLINE static inline RLMREC_FAST_ALWAYS_INLINE
 
 #define RLMREC_FAST_RESTRICT __restrict__

@@ -41,8 +41,8 @@ template <class T, int kVectors>
 struct Sums {
   Vec<T> lanes[kVectors];
   explicit Sums(T*) : lanes{} {}
-  inline __attribute__((always_inline)) void add(int64_t v, Vec<T> value) { lanes[v] += value; }
-  inline __attribute__((always_inline)) void finish(T* place) const {
+  inline RLMREC_FAST_ALWAYS_INLINE void add(int64_t v, Vec<T> value) { lanes[v] += value; }
+  inline RLMREC_FAST_ALWAYS_INLINE void finish(T* place) const {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) store(place + v * kLanes<T>, lanes[v]);
   }
@@ -51,7 +51,7 @@ template <class T>
 struct Sums<T, 0> {
   T* place;
   explicit Sums(T* place_) : place(place_) {}
-  inline __attribute__((always_inline)) void add(int64_t v, Vec<T> value) {
+  inline RLMREC_FAST_ALWAYS_INLINE void add(int64_t v, Vec<T> value) {
     T* lanes = place + v * kLanes<T>;
     store(lanes, load(lanes) + value);
   }
@@ -98,7 +98,7 @@ template <class K>
 RLMREC_FAST_INLINE Vec<typename K::T> add_dot(Vec<typename K::T> sum, const typename K::T* own,
                                               const typename K::T* other, int64_t vectors) {
   constexpr int kL = kLanes<typename K::T>;
-  for_vectors<K>(vectors, [&](int64_t v) __attribute__((always_inline)) {
+  for_vectors<K>(vectors, [&](int64_t v) RLMREC_FAST_ALWAYS_INLINE {
     sum += load(own + v * kL) * load(other + v * kL);
   });
   return sum;
@@ -123,12 +123,12 @@ RLMREC_FAST_INLINE void sum_entries(const EdgeArgs<typename K::T>& args, int64_t
   Sums<T, K::kVectors> slopes(out), powers(powers_out);
   Vec<T> totals = {};
 
-  const auto add_batch = [&](auto is_full, int64_t entry) __attribute__((always_inline)) {
+  const auto add_batch = [&](auto is_full, int64_t entry) RLMREC_FAST_ALWAYS_INLINE {
     const auto count = is_full.value ? kBatch : static_cast<int>(end - entry);
     const int32_t* columns = args.columns + entry;
     const auto is_there = [&](int e)
-                              __attribute__((always_inline)) { return is_full.value || e < count; };
-    const Vec<T> scores = folded<K, 0, 1>([&](auto e) __attribute__((always_inline)) {
+                              RLMREC_FAST_ALWAYS_INLINE { return is_full.value || e < count; };
+    const Vec<T> scores = folded<K, 0, 1>([&](auto e) RLMREC_FAST_ALWAYS_INLINE {
       const Vec<T> none = {};
       return is_there(e)
                  ? add_dot<K>(none, own_first, others.first + columns[e] * others.stride, vectors)
@@ -137,7 +137,7 @@ RLMREC_FAST_INLINE void sum_entries(const EdgeArgs<typename K::T>& args, int64_t
     const Weights<T> weights = weigh<K::kWeight, T>(scores, limit);
     Vec<T> slope = {};
     if constexpr (K::kSlope) {
-      slope = weights.slope * folded<K, 0, 1>([&](auto e) __attribute__((always_inline)) {
+      slope = weights.slope * folded<K, 0, 1>([&](auto e) RLMREC_FAST_ALWAYS_INLINE {
                 const Vec<T> none = {};
                 if (!is_there(e)) return none;
                 const int64_t node = shift_by_row ? row : columns[e];
@@ -147,19 +147,19 @@ RLMREC_FAST_INLINE void sum_entries(const EdgeArgs<typename K::T>& args, int64_t
               });
     }
     unrolled(
-        [&](auto e) __attribute__((always_inline)) {
+        [&](auto e) RLMREC_FAST_ALWAYS_INLINE {
           if (!is_there(e)) return;
           if constexpr (K::kPower) {
             const Vec<T> weight = spread<T, K::kHeads, e>(weights.power);
             const T* second = others.second + columns[e] * others.stride;
-            for_vectors<K>(vectors, [&](int64_t v) __attribute__((always_inline)) {
+            for_vectors<K>(vectors, [&](int64_t v) RLMREC_FAST_ALWAYS_INLINE {
               powers.add(v, weight * load(second + v * kL));
             });
           }
           if constexpr (K::kSlope) {
             const Vec<T> weight = spread<T, K::kHeads, e>(slope);
             const T* first = others.first + columns[e] * others.stride;
-            for_vectors<K>(vectors, [&](int64_t v) __attribute__((always_inline)) {
+            for_vectors<K>(vectors, [&](int64_t v) RLMREC_FAST_ALWAYS_INLINE {
               slopes.add(v, weight * load(first + v * kL));
             });
           }
@@ -221,7 +221,7 @@ void unpack(const EdgeArgs<T>& args, const T* packed, const T* factors, bool add
   for (int64_t h = 0; h < args.num_heads; ++h) {
     const T* head = packed + h;
     T* place = out + h * args.head_width;
-    const auto run = [&](int64_t step) __attribute__((always_inline)) {
+    const auto run = [&](int64_t step) RLMREC_FAST_ALWAYS_INLINE {
       for (int64_t j = 0; j < args.head_width; ++j) {
         const T value = head[j * step] * factors[h];
         place[j] = add ? place[j] + value : value;
@@ -331,7 +331,7 @@ void edge_pack(const EdgePackArgs<T>& args, int64_t begin, int64_t end) {
     for (int64_t h = 0; h < args.num_heads; ++h) {
       const T factor = factors ? factors[h] : T{1};
       const T* head = x + h * args.head_width;
-      const auto run = [&](int64_t step) __attribute__((always_inline)) {
+      const auto run = [&](int64_t step) RLMREC_FAST_ALWAYS_INLINE {
         for (int64_t j = 0; j < args.head_width; ++j) packed[j * step + h] = head[j] * factor;
       };
       args.shape.heads == 1 ? run(1) : run(args.shape.heads);
