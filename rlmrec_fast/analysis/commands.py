@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rlmrec_fast.analysis.overlap import ALIGNMENTS, OverlapRow, mean_gain, overlap_table
+from rlmrec_fast.analysis.overlap import OverlapRow, mean_gain, overlap_table
 from rlmrec_fast.training.inference import TrainedRun
+from rlmrec_fast.training.model import ALIGNMENTS
 
 
 def overlap(runs: list[Path], k: int, side: str, data: Path | None, as_json: bool) -> None:

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 SIDES = ("items", "users")
 
-ALIGNMENTS = ("none", "contrastive", "generative")
-"""The columns of the table, in its order."""
-
 
 @dataclass(frozen=True)
 class OverlapRow:

@@ -65,6 +65,12 @@ def check_symmetric_graph(op: str, graph: InteractionGraph | SymmetricGraph) -> 
         )
 
 
+def check_integer(op: str, name: str, value: int) -> None:
+    """Refuses what is not an integer; a bool is none."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{op}: {name} must be an integer (got {type(value).__name__})")
+
+
 def check_ids(op: str, name: str, value: Tensor) -> Tensor:
     """Refuses what is not a vector of integers; returns int64. Ranges are checked natively."""
     if not isinstance(value, Tensor):

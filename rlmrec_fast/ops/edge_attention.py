@@ -11,6 +11,7 @@ from torch import Tensor
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.ops._autograd import differentiable
 from rlmrec_fast.ops._checks import (
+    check_integer,
     check_same,
     check_symmetric_graph,
     float_tables,
@@ -60,8 +61,7 @@ def edge_attention(
     check_symmetric_graph(_OP, graph)
     tables = {"query": query, "key": key, "value": value}
     query, key, value = float_tables(_OP, tables, graph.num_nodes)
-    if isinstance(num_heads, bool) or not isinstance(num_heads, int):
-        raise TypeError(f"{_OP}: num_heads must be an integer (got {type(num_heads).__name__})")
+    check_integer(_OP, "num_heads", num_heads)
     if num_heads < 1 or query.shape[1] % num_heads:
         raise ValueError(
             f"{_OP}: num_heads must be positive and divide {query.shape[1]} (got {num_heads})"

@@ -5,7 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rlmrec_fast.ops._checks import FLOAT_TYPES, STORAGE_TYPES, check_same, check_table
+from rlmrec_fast.ops._checks import (
+    FLOAT_TYPES,
+    STORAGE_TYPES,
+    check_integer,
+    check_same,
+    check_table,
+)
 from rlmrec_fast.ops.rank import rank
 
 
@@ -28,8 +34,7 @@ def neighbors(table: Tensor, k: int) -> Tensor:
         ValueError: a shape or value is out of range, or a row is not finite.
     """
     check_table("neighbors", "table", table, STORAGE_TYPES)
-    if isinstance(k, bool) or not isinstance(k, int):
-        raise TypeError(f"neighbors: k must be an integer (got {type(k).__name__})")
+    check_integer("neighbors", "k", k)
     if k < 1:
         raise ValueError(f"neighbors: k must be at least 1 (got {k})")
     table = table.detach()

@@ -12,6 +12,7 @@ from rlmrec_fast.ops._autograd import differentiable
 from rlmrec_fast.ops._checks import (
     STORAGE_TYPES,
     check_ids,
+    check_integer,
     check_same,
     check_table,
 )
@@ -63,7 +64,7 @@ def propagate(
         TypeError: an argument is of a wrong type.
         ValueError: a shape or value is out of range.
     """
-    _check_graph("propagate", graph)
+    check_interaction_graph("propagate", graph)
     check_table("propagate", "x", x, STORAGE_TYPES, graph.num_nodes)
     _check_settings(num_layers, combine, noise)
     _check_keep_rate("propagate", keep_rate)
@@ -108,7 +109,7 @@ def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
         bool [nnz], one per entry of ``graph.columns``. Entry e of row r multiplies the embedding of
         ``graph.columns[e]`` on its way to r; ``mask[graph.reverse]`` is the other direction's.
     """
-    _check_graph("edge_mask", graph)
+    check_interaction_graph("edge_mask", graph)
     _check_keep_rate("edge_mask", keep_rate)
     mask: Tensor = torch.ops.rlmrec_fast.edge_mask(
         graph.offsets,
@@ -120,7 +121,8 @@ def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
     return mask
 
 
-def _check_graph(op: str, graph: InteractionGraph) -> None:
+def check_interaction_graph(op: str, graph: InteractionGraph) -> None:
+    """Refuses what is not an `InteractionGraph`."""
     if not isinstance(graph, InteractionGraph):
         raise TypeError(f"{op}: graph must be an InteractionGraph (got {type(graph).__name__})")
 
@@ -131,10 +133,7 @@ def _check_keep_rate(op: str, keep_rate: float) -> None:
 
 
 def _check_settings(num_layers: int, combine: str, noise: float) -> None:
-    if isinstance(num_layers, bool) or not isinstance(num_layers, int):
-        raise TypeError(
-            f"propagate: num_layers must be an integer (got {type(num_layers).__name__})"
-        )
+    check_integer("propagate", "num_layers", num_layers)
     if num_layers < 0:
         raise ValueError(f"propagate: num_layers must not be negative (got {num_layers})")
     if combine not in COMBINES:

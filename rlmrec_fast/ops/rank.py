@@ -12,6 +12,7 @@ from rlmrec_fast.ops._checks import (
     FLOAT_TYPES,
     STORAGE_TYPES,
     check_ids,
+    check_integer,
     check_rows,
     check_same,
     check_table,
@@ -56,8 +57,7 @@ def rank(
     """
     check_table("rank", "user_embedding", user_embedding, STORAGE_TYPES)
     check_table("rank", "item_embedding", item_embedding, STORAGE_TYPES)
-    if isinstance(k, bool) or not isinstance(k, int):
-        raise TypeError(f"rank: k must be an integer (got {type(k).__name__})")
+    check_integer("rank", "k", k)
     offsets = items = None
     if exclude is not None:
         offsets, items = check_rows("rank", "exclude", exclude)

@@ -13,11 +13,12 @@ from rlmrec_fast.ops._checks import (
     FLOAT_TYPES,
     STORAGE_TYPES,
     check_ids,
+    check_integer,
     check_same,
     check_table,
     refuse_second_derivative,
 )
-from rlmrec_fast.ops.propagate import layer_of_ones
+from rlmrec_fast.ops.propagate import check_interaction_graph, layer_of_ones
 from rlmrec_fast.ops.random import Seed, seed_tensor
 from rlmrec_fast.symmetric import SymmetricGraph
 
@@ -53,7 +54,7 @@ def draw_seeds(
     op = "draw_seeds"
     _check_graph(op, graph)
     check_table(op, "x", x, STORAGE_TYPES, graph.num_nodes)
-    _check_integer(op, "num_seeds", num_seeds)
+    check_integer(op, "num_seeds", num_seeds)
     if not 0 <= num_seeds <= graph.num_nodes:
         raise ValueError(
             f"{op}: num_seeds must be in [0, {graph.num_nodes}], the number of nodes "
@@ -103,7 +104,7 @@ def draw_subgraphs(
     op = "draw_subgraphs"
     _check_graph(op, graph)
     seeds = check_ids(op, "seeds", seeds)
-    _check_integer(op, "mask_depth", mask_depth)
+    check_integer(op, "mask_depth", mask_depth)
     check_same(op, ("graph", graph.offsets), ("seeds", seeds))
     tensors = torch.ops.rlmrec_fast.draw_subgraphs(
         graph.offsets, graph.columns, seeds, seed_tensor(op, seed), mask_depth, float(keep_rate)
@@ -113,15 +114,9 @@ def draw_subgraphs(
 
 
 def _check_graph(op: str, graph: InteractionGraph) -> None:
-    if not isinstance(graph, InteractionGraph):
-        raise TypeError(f"{op}: graph must be an InteractionGraph (got {type(graph).__name__})")
+    check_interaction_graph(op, graph)
     if graph.self_loops:
         raise ValueError(f"{op}: graph must have no self-loops (got one that has them)")
-
-
-def _check_integer(op: str, name: str, value: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{op}: {name} must be an integer (got {type(value).__name__})")
 
 
 @torch.library.register_fake("rlmrec_fast::draw_subgraphs")
