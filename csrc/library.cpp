@@ -76,6 +76,10 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
       "Tensor "
       "grad_candidates, Tensor grad_positive)");
 
+  // The distinct ids below size, ascending, the place of every id among them, and how often they
+  // occur.
+  m.def("distinct(Tensor ids, int size) -> (Tensor rows, Tensor places, Tensor counts)");
+
   // One uniform non-positive item per interaction.
   m.def("sample_negatives(Tensor offsets, Tensor items, Tensor seed, int num_items) -> Tensor");
 

@@ -96,10 +96,10 @@ void two_table_gradients(const Batch& batch, const Entries<T>& entries, T* user_
   const auto user = [&](int64_t e) { return entries.user(e); };
   const auto item = [&](int64_t e) { return entries.item(e); };
   const auto weight = [&](int64_t e) { return entries.weight(e); };
-  const ScatterMatrix<T> to_users(2 * batch.size, users.size(0), user, item, weight);
-  scatter_rows(to_users, const_data<T>(items), items.stride(0), items.size(1), user_grad);
-  const ScatterMatrix<T> to_items(2 * batch.size, items.size(0), item, user, weight);
-  scatter_rows(to_items, const_data<T>(users), users.stride(0), users.size(1), item_grad);
+  const Scatter<T> to_users({2 * batch.size, users.size(0), user, item, weight});
+  to_users.run(const_data<T>(items), items.stride(0), items.size(1), user_grad);
+  const Scatter<T> to_items({2 * batch.size, items.size(0), item, user, weight});
+  to_items.run(const_data<T>(users), users.stride(0), users.size(1), item_grad);
 }
 
 // The same entries twice: first as the users' gradients, then, 2B further, as the items'.
@@ -107,12 +107,12 @@ template <class T>
 void one_table_gradients(const Batch& batch, const Entries<T>& entries, T* grad) {
   const Tensor& table = batch.user_table;
   const int64_t half = 2 * batch.size;
-  const ScatterMatrix<T> matrix(
-      2 * half, table.size(0),
-      [&](int64_t e) { return e < half ? entries.user(e) : entries.item(e - half); },
-      [&](int64_t e) { return e < half ? entries.item(e) : entries.user(e - half); },
-      [&](int64_t e) { return entries.weight(e < half ? e : e - half); });
-  scatter_rows(matrix, const_data<T>(table), table.stride(0), table.size(1), grad);
+  const Scatter<T> scatter(
+      {2 * half, table.size(0),
+       [&](int64_t e) { return e < half ? entries.user(e) : entries.item(e - half); },
+       [&](int64_t e) { return e < half ? entries.item(e) : entries.user(e - half); },
+       [&](int64_t e) { return entries.weight(e < half ? e : e - half); }});
+  scatter.run(const_data<T>(table), table.stride(0), table.size(1), grad);
 }
 
 std::tuple<Tensor, Tensor> bpr_backward(const Tensor& grad_losses_, const Tensor& slopes_,

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "bindings/common.h"
@@ -117,25 +118,35 @@ void run_layer(PropagateArgs<T> args) {
 // Parts of a scatter matrix are smaller than a graph's: a batch has few entries.
 constexpr int64_t kScatterChunk = 512;
 
-// out = matrix * table, every row of out written.
+// A scatter matrix and its partition, to be multiplied with one table or several.
 template <class T>
-void scatter_rows(const ScatterMatrix<Accumulate<T>>& matrix, const T* table, int64_t table_stride,
-                  int64_t d, T* out) {
-  const auto partition = native::partition_rows("scatter_rows", matrix.offsets, kScatterChunk);
-  PropagateArgs<T> args;
-  args.offsets = matrix.offsets.data();
-  args.columns = matrix.columns.data();
-  args.values = matrix.values.data();
-  args.partition = partition.front().data();
-  args.num_rows = static_cast<int64_t>(matrix.offsets.size()) - 1;
-  args.num_parts = static_cast<int64_t>(partition.size()) - 1;
-  args.chunk = kScatterChunk;
-  args.x = table;
-  args.x_stride = table_stride;
-  args.y = out;
-  args.y_stride = d;
-  args.d = d;
-  run_layer(args);
-}
+class Scatter {
+ public:
+  explicit Scatter(ScatterMatrix<Accumulate<T>> matrix)
+      : matrix_(std::move(matrix)),
+        partition_(native::partition_rows("scatter", matrix_.offsets, kScatterChunk)) {}
+
+  // out = matrix * table, every row of the contiguous out written.
+  void run(const T* table, int64_t table_stride, int64_t d, T* out) const {
+    PropagateArgs<T> args;
+    args.offsets = matrix_.offsets.data();
+    args.columns = matrix_.columns.data();
+    args.values = matrix_.values.data();
+    args.partition = partition_.front().data();
+    args.num_rows = static_cast<int64_t>(matrix_.offsets.size()) - 1;
+    args.num_parts = static_cast<int64_t>(partition_.size()) - 1;
+    args.chunk = kScatterChunk;
+    args.x = table;
+    args.x_stride = table_stride;
+    args.y = out;
+    args.y_stride = d;
+    args.d = d;
+    run_layer(args);
+  }
+
+ private:
+  ScatterMatrix<Accumulate<T>> matrix_;
+  std::vector<native::Boundary> partition_;
+};
 
 }  // namespace rlmrec_fast

@@ -192,28 +192,15 @@ void run_concat(Layers<T>& layers, Table<T> x, int64_t num_layers, T* y) {
   }
 }
 
-// The adjoint of run_concat: h = g_L, then h = M^T h + g_l for l = L-1 .. 0.
-template <class T>
-void run_concat_backward(Layers<T>& layers, Table<T> grad, int64_t num_layers, T* y) {
-  const int64_t d = layers.args.d;
-  Table<T> current = {grad.data + num_layers * d, grad.stride};
-  for (int64_t layer = num_layers - 1; layer >= 0; --layer) {
-    T* out = layers.output(layer, y);
-    PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
-    args.base = grad.data + layer * d;
-    args.base_stride = grad.stride;
-    run_layer(args);
-    current = {out, d};
-  }
-}
-
 struct Rows {
   Tensor tensor;
   const int64_t* data = nullptr;
   int64_t count = 0;
+  bool given = false;
 
   Rows(const std::optional<Tensor>& rows, int64_t num_nodes) {
     if (!rows) return;
+    given = true;
     tensor = check_longs(*rows, "propagate: rows");
     data = const_data<int64_t>(tensor);
     count = tensor.numel();
@@ -279,15 +266,79 @@ Tensor propagate(const Tensor& x_, const Tensor& offsets, const Tensor& columns,
   return y;
 }
 
-// Spreads the gradients of the needed rows over all nodes, repeated rows summed in order.
+// Gradients of the needed rows. A row that is needed twice makes them a table of all nodes; else
+// they stay as they are, found by their places.
 template <class T>
-Tensor spread_rows(const Tensor& grad, const Rows& rows, int64_t num_nodes) {
-  Tensor full = empty_of(grad, {num_nodes, grad.size(1)}, grad.scalar_type());
-  const ScatterMatrix<Accumulate<T>> matrix(
-      rows.count, num_nodes, [&](int64_t i) { return rows.data[i]; }, [](int64_t i) { return i; },
-      [](int64_t) { return 1; });
-  scatter_rows<T>(matrix, const_data<T>(grad), grad.stride(0), grad.size(1), mutable_data<T>(full));
-  return full;
+struct Gradients {
+  Table<T> table;
+  Scratch<int32_t> places;
+  Scratch<T> all;
+
+  Gradients(const Tensor& grad, const Rows& rows, int64_t num_nodes)
+      : table{const_data<T>(grad), grad.stride(0)} {
+    if (!rows.given) return;
+    places = Scratch<int32_t>(num_nodes);
+    std::fill(places.get(), places.get() + num_nodes, -1);
+    bool repeated = false;
+    for (int64_t i = 0; i < rows.count; ++i) {
+      int32_t& place = places.get()[rows.data[i]];
+      repeated = repeated || place >= 0;
+      place = static_cast<int32_t>(i);
+    }
+    if (!repeated) return;
+    places = {};
+    all = Scratch<T>(num_nodes * grad.size(1));
+    const Scatter<T> scatter({rows.count, num_nodes, [&](int64_t i) { return rows.data[i]; },
+                              [](int64_t i) { return i; }, [](int64_t) { return 1; }});
+    scatter.run(table.data, table.stride, grad.size(1), all.get());
+    table = {all.get(), grad.size(1)};
+  }
+
+  // Columns of all nodes, written to `out` if they are not there yet.
+  Table<T> spread(int64_t column, int64_t d, int64_t num_nodes, T* out) const {
+    const T* from = table.data + column;
+    if (!places) return {from, table.stride};
+    torch::stable::parallel_for(0, num_nodes, 1024, [&](int64_t begin, int64_t end) {
+      for (int64_t node = begin; node < end; ++node) {
+        const int64_t place = places.get()[node];
+        if (place < 0) {
+          std::fill(out + node * d, out + (node + 1) * d, T{});
+        } else {
+          std::copy(from + place * table.stride, from + place * table.stride + d, out + node * d);
+        }
+      }
+    });
+    return {out, d};
+  }
+};
+
+// The adjoint of run_linear with rows: from all nodes' gradients on as without.
+template <class T>
+void run_linear_backward(Layers<T>& layers, const Gradients<T>& grad, bool add_base,
+                         Accumulate<T> factor, int64_t num_layers, T* y) {
+  const int64_t num_nodes = layers.args.num_rows, d = layers.args.d;
+  const Scratch<T> all(grad.places ? num_nodes * d : 0);
+  const Table<T> table = grad.spread(0, d, num_nodes, all.get());
+  if (num_layers == 0) return copy_rows<T>(table, nullptr, num_nodes, d, y, d);
+  run_linear(layers, table, add_base, factor, num_layers, y);
+}
+
+// The adjoint of run_concat: h = g_L, then h = M^T h + g_l for l = L-1 .. 0.
+template <class T>
+void run_concat_backward(Layers<T>& layers, const Gradients<T>& grad, int64_t num_layers, T* y) {
+  const int64_t num_nodes = layers.args.num_rows, d = layers.args.d;
+  T* first = grad.places ? layers.output(num_layers, y) : nullptr;
+  Table<T> current = grad.spread(num_layers * d, d, num_nodes, first);
+  if (num_layers == 0 && !grad.places) return copy_rows<T>(current, nullptr, num_nodes, d, y, d);
+  for (int64_t layer = num_layers - 1; layer >= 0; --layer) {
+    T* out = layers.output(layer, y);
+    PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
+    args.base = grad.table.data + layer * d;
+    args.base_stride = grad.table.stride;
+    args.base_places = grad.places.get();
+    run_layer(args);
+    current = {out, d};
+  }
 }
 
 Tensor propagate_backward(const Tensor& grad_, const Tensor& offsets, const Tensor& columns,
@@ -310,17 +361,15 @@ Tensor propagate_backward(const Tensor& grad_, const Tensor& offsets, const Tens
   dispatch_storage(grad, "propagate_backward: grad", [&](auto type) {
     using T = decltype(type);
     check_scale<T>(graph);
-    const Tensor full = rows_ ? spread_rows<T>(grad, rows, graph.num_rows) : grad;
-    const Table<T> table{const_data<T>(full), full.stride(0)};
+    const Gradients<T> gradients(grad, rows, graph.num_rows);
     T* out = mutable_data<T>(y);
-    if (num_layers == 0) return copy_rows<T>(table, nullptr, graph.num_rows, d, out, d);
     Layers<T> layers(graph, read_seed(seed, "propagate_backward"), keep_rate, !transpose, d);
-    const auto factor = static_cast<Accumulate<T>>(
-        combine == Combine::mean ? 1.0 / static_cast<double>(num_layers + 1) : 1.0);
     if (combine == Combine::concat) {
-      run_concat_backward(layers, table, num_layers, out);
+      run_concat_backward(layers, gradients, num_layers, out);
     } else {
-      run_linear(layers, table, combine != Combine::last, factor, num_layers, out);
+      const auto factor = static_cast<Accumulate<T>>(
+          combine == Combine::mean ? 1.0 / static_cast<double>(num_layers + 1) : 1.0);
+      run_linear_backward(layers, gradients, combine != Combine::last, factor, num_layers, out);
     }
   });
   return y;

@@ -207,8 +207,12 @@ RLMREC_FAST_INLINE void finish_row(const PropagateArgs<T>& args, Block block, in
     for (int v = 0; v < kVectors; ++v) value[v] = load(lanes + v * kLanes<T>);
   }
   if (args.base != nullptr) {
-    const T* base = args.base + node * args.base_stride;
-    for (int v = 0; v < kVectors; ++v) value[v] = (value[v] + block.get(base, v)) * args.factor;
+    const int64_t place = args.base_places != nullptr ? args.base_places[node] : node;
+    const T* base = args.base + place * args.base_stride;
+    for (int v = 0; v < kVectors; ++v) {
+      if (place >= 0) value[v] += block.get(base, v);
+      value[v] *= args.factor;
+    }
   }
   if (!kPlain && args.accumulator != nullptr) {
     T* row = args.accumulator + node * args.accumulator_stride;

@@ -44,11 +44,13 @@ struct PropagateArgs {
   const Accumulate<T>* values = nullptr;
   const Accumulate<T>* column_scale = nullptr;
   const Accumulate<T>* row_scale = nullptr;
-  // Tables; strides in elements. x and base are indexed by node.
+  // Tables; strides in elements. x and base are indexed by node, base by base_places[node] where
+  // these are given; below 0, it is zero there.
   const T* x = nullptr;
   int64_t x_stride = 0;
   const T* base = nullptr;
   int64_t base_stride = 0;
+  const int32_t* base_places = nullptr;
   T* accumulator = nullptr;
   int64_t accumulator_stride = 0;
   T* y = nullptr;

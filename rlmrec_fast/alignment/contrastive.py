@@ -72,10 +72,8 @@ class Contrastive(Alignment):
             candidates="all",
             dtype=self.projector.dtype,
         )
-        items, places = torch.unique(
-            torch.cat([batch.positives, batch.negatives]), return_inverse=True
-        )
-        rows = items + users
+        nodes = torch.cat([batch.positives, batch.negatives]) + users
+        rows, places, _ = ops.distinct(nodes, len(table))
         embedded, projected = table.index_select(0, rows), self.projector(self.text, rows)
         for ids in places.split([len(batch.positives), len(batch.negatives)]):
             if len(ids):

@@ -45,7 +45,7 @@ class Recommender(nn.Module):
         backbone, alignment = self.backbone, self.alignment
         backbone.prepare(step, seed)
         if alignment is None:
-            terms = backbone.terms(backbone.views(backbone.embedding, seed), batch)
+            terms = backbone.own_terms(batch, seed)
         else:
             ego, masked = alignment.mask(backbone.embedding, seed)
             views = backbone.views(ego, seed)

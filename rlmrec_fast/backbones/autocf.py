@@ -129,9 +129,9 @@ class AutoCF(Backbone):
     def terms(self, views: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         """The terms that the class names; see `Backbone.terms`."""
         user_table, item_table = self.split(views[0])
-        users, counts = batch.users.unique(return_counts=True)
+        users, _, counts = ops.distinct(batch.users, len(user_table))
         anchors = user_table.index_select(0, users)
-        positives = item_table.index_select(0, batch.positives.unique())
+        positives = item_table.index_select(0, ops.distinct(batch.positives, len(item_table)).rows)
         pairs = user_table.index_select(0, batch.users) * item_table.index_select(
             0, batch.positives
         )

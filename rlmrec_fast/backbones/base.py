@@ -128,6 +128,13 @@ class Backbone(nn.Module):
         positives, negatives = batch.positives + first_item, batch.negatives + first_item
         return {"rec_loss": ops.bpr_loss(views[0], None, batch.users, positives, negatives)}
 
+    def own_terms(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        """The terms of a step that nobody else takes part in: `terms` of `views` of the embeddings.
+
+        A subclass may find the same numbers with less work.
+        """
+        return self.terms(self.views(self.embedding, seed), batch)
+
     def loss(self, batch: Batch, seed: int, step: int = 0) -> dict[str, Tensor]:
         """The loss of one batch, term by term and already weighted.
 
@@ -140,7 +147,7 @@ class Backbone(nn.Module):
             The scalars of `terms` and `reg_loss`; the total is their sum.
         """
         self.prepare(step, seed)
-        terms = self.terms(self.views(self.embedding, seed), batch)
+        terms = self.own_terms(batch, seed)
         return {**terms, "reg_loss": self.reg_weight * squared_norm(self.parameters())}
 
     def compared(self, batch: Batch) -> Batch:
@@ -163,6 +170,39 @@ class Backbone(nn.Module):
             return self.split(self.eval()(self.embedding, seed=0))
         finally:
             self.train(training)
+
+
+class RankingBackbone(Backbone):
+    """A backbone that learns from BPR alone, and so looks at the nodes of a batch and no others.
+
+    A subclass implements `forward` with rows. One that changes `views` or `terms` gets all rows.
+    """
+
+    def forward(self, ego: Tensor, seed: int, rows: Tensor | None = None) -> Tensor:
+        """The final embeddings; see `Backbone.forward`.
+
+        Args:
+            ego: `[N, d]`, users first.
+            seed: seed of whatever is random in training mode.
+            rows: int64 `[n]`, the nodes whose embeddings are wanted; None for all.
+
+        Returns:
+            `[N, d']`, or `[n, d']` where rows are given.
+        """
+        raise NotImplementedError
+
+    def own_terms(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+        """BPR on the final embeddings of the batch's nodes; see `Backbone.own_terms`."""
+        kind = type(self)
+        plain = kind.views is Backbone.views and kind.terms is Backbone.terms
+        # On a GPU a step must not wait for the number of nodes.
+        if not plain or self.embedding.is_cuda:
+            return super().own_terms(batch, seed)
+        first_item = self.graph.num_users
+        nodes = [batch.users, batch.positives + first_item, batch.negatives + first_item]
+        rows, places, _ = ops.distinct(torch.cat(nodes), self.graph.num_nodes)
+        table = self(self.embedding, seed, rows)
+        return {"rec_loss": ops.bpr_loss(table, None, *places.view(3, len(batch.users)))}
 
 
 def squared_norm(parameters: Iterable[Tensor]) -> Tensor:

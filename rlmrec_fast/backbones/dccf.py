@@ -97,7 +97,8 @@ class DCCF(Backbone):
     def terms(self, views: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         """BPR on the ranking table and `cl_loss` between the messages; see `Backbone.terms`."""
         final, *messages = views
-        users, positives = batch.users.unique(), batch.positives.unique()
+        users = ops.distinct(batch.users, self.graph.num_users).rows
+        positives = ops.distinct(batch.positives, self.graph.num_items).rows
         total = final.new_zeros(())
         for first in range(0, len(messages), 4):
             for ids in (users, positives + self.graph.num_users):

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from rlmrec_fast import ops
-from rlmrec_fast.backbones.base import Backbone, check_bounds
+from rlmrec_fast.backbones.base import RankingBackbone, check_bounds
 from rlmrec_fast.graph import InteractionGraph
 
 # What a derived seed is for; 1 to 3 are the trainer's, 4 the projector's.
 _WEIGHTS = 5
 
 
-class GCCF(Backbone):
+class GCCF(RankingBackbone):
     """Linear residual graph convolution: `E_{l+1} = Â E_l`, final embeddings `[E_0, ..., E_L]`.
 
     Â is that of A + I, and nothing is dropped. As in RLMRec every layer owns a d x d matrix that is
@@ -55,6 +55,6 @@ class GCCF(Backbone):
         """(L + 1) d."""
         return (self.num_layers + 1) * super().final_dim
 
-    def forward(self, ego: Tensor, seed: int) -> Tensor:
-        """All layers side by side; see `Backbone.forward`."""
-        return ops.propagate(ego, self.graph, self.num_layers, combine="concat")
+    def forward(self, ego: Tensor, seed: int, rows: Tensor | None = None) -> Tensor:
+        """All layers side by side; see `RankingBackbone.forward`."""
+        return ops.propagate(ego, self.graph, self.num_layers, combine="concat", rows=rows)

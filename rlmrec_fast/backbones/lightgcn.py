@@ -5,11 +5,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from rlmrec_fast import ops
-from rlmrec_fast.backbones.base import Backbone, check_bounds
+from rlmrec_fast.backbones.base import RankingBackbone, check_bounds
 from rlmrec_fast.graph import InteractionGraph
 
 
-class LightGCN(Backbone):
+class LightGCN(RankingBackbone):
     """LightGCN with edge dropout: `E_{l+1} = M(Â) E_l`, final embeddings `E_0 + ... + E_L`.
 
     In training M drops every directed edge with probability `1 - keep_rate`, once per forward pass
@@ -44,7 +44,9 @@ class LightGCN(Backbone):
         self.num_layers = num_layers
         self.keep_rate = keep_rate
 
-    def forward(self, ego: Tensor, seed: int) -> Tensor:
-        """The sum of all layers; see `Backbone.forward`."""
+    def forward(self, ego: Tensor, seed: int, rows: Tensor | None = None) -> Tensor:
+        """The sum of all layers; see `RankingBackbone.forward`."""
         keep_rate = self.keep_rate if self.training else 1.0
-        return ops.propagate(ego, self.graph, self.num_layers, keep_rate=keep_rate, seed=seed)
+        return ops.propagate(
+            ego, self.graph, self.num_layers, keep_rate=keep_rate, seed=seed, rows=rows
+        )

@@ -2,6 +2,7 @@
 
 from rlmrec_fast.ops.adaptive_propagate import adaptive_propagate
 from rlmrec_fast.ops.bpr import bpr_loss
+from rlmrec_fast.ops.distinct import Distinct, distinct
 from rlmrec_fast.ops.edge_attention import edge_attention
 from rlmrec_fast.ops.info_nce import info_nce, info_nce_by_id, symmetric_info_nce
 from rlmrec_fast.ops.lse_matmul import lse_matmul
@@ -17,10 +18,12 @@ from rlmrec_fast.ops.spmm import spmm
 from rlmrec_fast.ops.subgraphs import draw_seeds, draw_subgraphs
 
 __all__ = [
+    "Distinct",
     "RankingMetrics",
     "adaptive_propagate",
     "bpr_loss",
     "derive_seed",
+    "distinct",
     "draw_seeds",
     "draw_subgraphs",
     "edge_attention",

@@ -36,7 +36,13 @@ def differentiable(name: str, backward: Formula, setup: Formula = _save_nothing)
         with torch._C._AutoDispatchBelowAutograd():
             return op(*args)
 
-    body = {"forward": forward, "setup_context": setup, "backward": backward}
+    # In one with the setup: torch would look at the signature of a separate one in every call.
+    def forward_and_save(ctx: Any, *args: Any) -> Any:
+        output = forward(*args)
+        setup(ctx, args, output)
+        return output
+
+    body = {"forward": forward_and_save, "backward": backward}
     methods = {key: staticmethod(value) for key, value in body.items()}
     function: Any = type(name, (Function,), methods)
 

@@ -17,6 +17,7 @@ from rlmrec_fast.ops._contrast import (
     check_weight,
     contrast,
 )
+from rlmrec_fast.ops.distinct import distinct_rows
 
 Candidates = Literal["all", "batch"]
 
@@ -142,26 +143,21 @@ def info_nce_by_id(
         return info_nce(
             query, positive, others, temperature, reduction=reduction, eps=eps, dtype=dtype
         )
-    unique, place, counts = ids.unique(return_inverse=True, return_counts=True)
-    if len(unique) and (unique[0] < 0 or unique[-1] >= query_table.shape[0]):
-        wrong = unique[0] if unique[0] < 0 else unique[-1]
-        raise ValueError(
-            f"{op}: ids must be in [0, {query_table.shape[0]}) (got {int(wrong)} in the batch)"
-        )
-    positive = candidate_table.index_select(0, unique)
+    rows, places, counts = distinct_rows(op, ids, query_table.shape[0])
+    positive = candidate_table.index_select(0, rows)
     losses = info_nce(
-        query_table.index_select(0, unique),
+        query_table.index_select(0, rows),
         positive,
-        candidate_table if candidates == "all" or not len(unique) else positive,
+        candidate_table if candidates == "all" or not len(rows) else positive,
         temperature,
         query_weight=None if reduction == "none" else counts,
-        candidate_weight=counts if candidates == "batch" and len(unique) else None,
+        candidate_weight=counts if candidates == "batch" and len(rows) else None,
         reduction="none" if reduction == "none" else "sum",
         eps=eps,
         dtype=dtype,
     )
     if reduction == "none":
-        return losses.index_select(0, place)
+        return losses.index_select(0, places)
     return losses / len(ids) if reduction == "mean" else losses
 
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rlmrec_fast.graph import InteractionGraph, WeightedGraph
+from rlmrec_fast.ops.distinct import Distinct
 from rlmrec_fast.ops.propagate import Combine
 from rlmrec_fast.ops.random import (
     Seed,
@@ -209,6 +210,11 @@ def bpr_loss(
     if reduction == "none":
         return losses
     return losses.mean() if reduction == "mean" else losses.sum()
+
+
+def distinct(ids: Tensor, size: int) -> Distinct:
+    """As :func:`rlmrec_fast.ops.distinct`."""
+    return Distinct(*ids.unique(return_inverse=True, return_counts=True))
 
 
 def sample_negatives(graph: InteractionGraph, seed: Seed) -> Tensor:

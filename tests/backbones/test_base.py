@@ -82,6 +82,30 @@ def test_a_loss_is_the_terms_of_the_views_and_reg(name):
 
 
 @pytest.mark.parametrize("name", BACKBONES)
+def test_a_step_that_looks_at_few_rows_has_the_gradients_of_one_that_looks_at_all(name):
+    model = make(name, seed=2)
+    some = Batch(*(column[3:40] for column in batch(model.graph)))
+    model.prepare(0, 5)
+    gradients = []
+    for terms in (model.own_terms, lambda *args: Backbone.own_terms(model, *args)):
+        model.prepare(1, 5)
+        sum(terms(some, 5).values()).backward()
+        gradients.append(model.embedding.grad)
+        model.zero_grad(set_to_none=True)
+    assert gradients[0].abs().sum() > 0
+    assert torch.equal(*gradients)
+
+
+def test_a_backbone_that_changes_the_terms_of_another_is_asked_for_them(graph):
+    class Shifted(LightGCN):
+        def terms(self, views, batch):
+            return {"rec_loss": views[0].sum()}
+
+    model = Shifted(graph)
+    assert torch.equal(model.loss(batch(graph), 5)["rec_loss"], model(model.embedding, 5).sum())
+
+
+@pytest.mark.parametrize("name", BACKBONES)
 def test_an_alignment_is_shown_no_more_than_the_batch(name):
     model = make(name)
     triplets = batch(model.graph)

@@ -201,6 +201,44 @@ void check_layer(const Graph& graph, std::int64_t d, int mode) {
   if (args.accumulator == nullptr && mode != in_base) check_rows(args, own, stride);
 }
 
+// A base that lacks rows, and has the others elsewhere, gives the bits of a whole one.
+template <class T>
+void check_base_places(const Graph& graph, std::int64_t d) {
+  const std::int64_t rows = graph.num_rows();
+  const auto x = random_values<T>(graph.num_columns * d, 11);
+  const auto scale = random_values<Accumulate<T>>(std::max(rows, graph.num_columns), 13);
+  const auto compact = random_values<T>(rows * d, 14);
+  std::vector<T> whole(static_cast<std::size_t>(rows * d), encode<T>(0));
+  std::vector<std::int32_t> places(static_cast<std::size_t>(rows), -1);
+  for (std::int64_t r = 0; r < rows; r += 1 + r % 3) {
+    places[r] = static_cast<std::int32_t>(rows - 1 - r);
+    std::copy_n(compact.begin() + places[r] * d, d, whole.begin() + r * d);
+  }
+  std::vector<Accumulate<T>> carry;
+  PropagateArgs<T> args = make_args(graph, x, d, d, carry);
+  args.column_scale = scale.data();
+  args.base_stride = args.y_stride = d;
+  args.factor = Accumulate<T>(0.375);
+  std::vector<T> expected(whole.size()), got(whole.size());
+  args.base = whole.data();
+  args.y = expected.data();
+  run_layer(graph, args);
+  args.base = compact.data();
+  args.base_places = places.data();
+  args.y = got.data();
+  run_layer(graph, args);
+  CHECK(same_bits(got.data(), expected.data(), rows * d));
+}
+
+TEST(a_base_may_hold_some_rows_only) {
+  const Graph graph = small_graph();
+  for (const std::int64_t d : widths()) {
+    check_base_places<float>(graph, d);
+    check_base_places<double>(graph, d);
+    check_base_places<BFloat16>(graph, d);
+  }
+}
+
 TEST(propagation_equals_brute_force) {
   const Graph graph = small_graph();
   for (const std::int64_t d : widths()) {

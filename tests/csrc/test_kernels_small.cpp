@@ -1,4 +1,4 @@
-// BPR losses, sums, negatives and metrics.
+// BPR losses, distinct ids, sums, negatives and metrics.
 #include <algorithm>
 #include <cstdint>
 #include <limits>
@@ -10,6 +10,7 @@
 #include "common/cpu_features.h"
 #include "common/random.h"
 #include "cpu/bpr.h"
+#include "cpu/distinct.h"
 #include "cpu/isa.h"
 #include "cpu/metrics.h"
 #include "cpu/reduce.h"
@@ -97,6 +98,18 @@ void check_margins() {
 TEST(bpr_losses_of_extreme_margins_are_finite) {
   check_margins<float>();
   check_margins<double>();
+}
+
+TEST(distinct_ids_are_ascending_and_found_again) {
+  const Ids ids{6, 0, 6, 2, 6, 0};
+  Ids occurrences(8, -5), places(ids.size(), -5);
+  const std::int64_t found = count_ids(ids.data(), 6, 8, occurrences.data());
+  CHECK(found == 3);
+  Ids rows(3), counts(3);
+  place_ids(ids.data(), 6, 8, occurrences.data(), rows.data(), places.data(), counts.data());
+  CHECK(rows == Ids({0, 2, 6}));
+  CHECK(counts == Ids({2, 1, 3}));
+  CHECK(places == Ids({2, 0, 2, 1, 2, 0}));
 }
 
 template <class T>

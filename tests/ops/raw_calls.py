@@ -51,6 +51,7 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
         "propagate_backward": [
             (leaf(70, 15), *graph, None, 2, 2, 0.7, False),
             (leaf(3, 5), *graph, rows, 2, 0, 1.0, True),
+            (leaf(2, 15), *graph, rows[1:], 2, 2, 0.7, True),
         ],
         "edge_mask": [(graph[0], graph[1], graph[3], graph[4], 0.7)],
         "spmm": [(leaf(20, 6), weights, *matrix)],
@@ -95,6 +96,7 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
                 (True, False, True, False),
             )
         ],
+        "distinct": [(torch.tensor([3, 0, 3]), 4), (torch.tensor([], dtype=torch.long), 0)],
         "sample_negatives": [(offsets, items, torch.tensor([9]), 6)],
         "draw_subgraphs": [(*graph[:2], torch.tensor([3, 40, 3]), torch.tensor([9]), 2, 0.3)],
         "seed_scores": [(leaf(9, 5), leaf(9, 5), torch.tensor([9]))],

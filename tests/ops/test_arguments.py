@@ -41,6 +41,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "positives": IDS,
         "negatives": IDS,
     },
+    "distinct": {"ids": torch.tensor([2, 0, 2]), "size": 4},
     "sample_negatives": {"graph": GRAPH, "seed": 0},
     "draw_seeds": {"x": torch.zeros(70, 2), "graph": GRAPH, "num_seeds": 3, "seed": 0},
     "draw_subgraphs": {
@@ -155,13 +156,20 @@ CONTRAST_CASES = [
         for bad in (-1.0, float("nan"), float("inf"))
     ],
     *[("info_nce_by_id", "ids", *case) for case in IDS_CASES],
+    *[("distinct", "ids", *case) for case in IDS_CASES],
+    *[
+        ("distinct", "ids", torch.tensor([0, bad]), ValueError, rf"in \[0, 4\) \(got {bad} at")
+        for bad in (4, -1)
+    ],
+    ("distinct", "size", -1, ValueError, r"negative \(got -1"),
+    ("distinct", "size", 2.0, TypeError, "integer"),
     *[
         (
             "info_nce_by_id",
             "ids",
             torch.tensor([0, bad]),
             ValueError,
-            rf"in \[0, 4\) \(got {bad} in",
+            rf"in \[0, 4\) \(got {bad} at position 1",
         )
         for bad in (4, -1)
     ],

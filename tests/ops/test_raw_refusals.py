@@ -116,6 +116,10 @@ CHANGES: dict[str, list[tuple[int, str]]] = {
         *[(2, x) for x in ("good[:7]", "None")],
         *[(4, x) for x in ("good[:-1]", "good.double()")],
     ],
+    "distinct": [
+        *[(0, x) for x in ("good + 1", "good - 1", "good.int()", "good[None]", "good.double()")],
+        *[(1, x) for x in ("3", "0", "-1")],
+    ],
     "sample_negatives": [
         *[(0, x) for x in ("good[:-1]", "good + 1", "good.flip(0)", "good[:0]", "good.int()")],
         *[(0, x) for x in ("torch.tensor([0, 2**40, 0, 3])", "torch.tensor([0, 2, 1, 3])")],
