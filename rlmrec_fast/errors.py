@@ -1,4 +1,8 @@
-"""Errors that users cause, and how commands report them."""
+"""Errors that users cause, and how commands report them.
+
+Exit codes of every command: 0 all is well, 2 the user's error, 3 a network that cannot be reached,
+4 a budget is exhausted or some of the work failed (what was done is kept), 130 Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,42 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-USER_ERRORS = (ValueError, TypeError, OSError)
-
 
 class DatasetError(ValueError):
     """A data set, or one of its files, is not what it must be; the message names the file."""
+
+
+class MissingExtraError(ImportError):
+    """A package of an optional extra is not installed; the message has the command for it."""
+
+
+class IncompleteError(Exception):
+    """Some of the work is not done, what was done is kept; the message says how to go on."""
+
+
+USER_ERRORS = (ValueError, TypeError, OSError, MissingExtraError)
+INCOMPLETE = 4
+"""Exit code where a budget is exhausted or some of the work failed."""
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Wraps imports of packages that an optional extra brings.
+
+    Args:
+        name: The extra, as in `pip install 'rlmrec-fast[NAME]'`.
+
+    Raises:
+        MissingExtraError: A package is missing.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("rlmrec_fast"):
+            raise
+        raise MissingExtraError(
+            f"{error}; `pip install 'rlmrec-fast[{name}]'` brings it"
+        ) from error
 
 
 @contextmanager
@@ -18,21 +53,24 @@ def user_errors() -> Iterator[None]:
     """Ends a command with one clear line where the user, not the program, is at fault.
 
     Serves as a decorator (`@user_errors()` below the command's own decorator) and as a context
-    manager. An exception in `USER_ERRORS` becomes `error: MESSAGE` on stderr and exit code 2; a
-    module missing from an optional extra is told with the command that installs it. Every other
-    exception keeps its traceback.
+    manager. An exception in `USER_ERRORS` becomes `error: MESSAGE` on stderr and exit code 2, an
+    `IncompleteError` the same with exit code 4; a module missing from the extra `train` is told
+    with the command that installs it. Every other exception keeps its traceback.
 
     Raises:
-        SystemExit: With code 2, after a user's error.
+        SystemExit: With code 2 after a user's error, 4 after incomplete work.
     """
     try:
-        yield
+        with extra("train"):
+            yield
+    except IncompleteError as error:
+        _tell(error)
+        raise SystemExit(INCOMPLETE) from error
     except USER_ERRORS as error:
-        # A message may quote a file's content: it still ends as one line.
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        _tell(error)
         raise SystemExit(2) from error
-    except ModuleNotFoundError as error:
-        if (error.name or "").startswith("rlmrec_fast"):
-            raise
-        print(f"error: {error}; `pip install 'rlmrec-fast[train]'` brings it", file=sys.stderr)
-        raise SystemExit(2) from error
+
+
+def _tell(error: Exception) -> None:
+    # A message may quote a file's content: it still ends as one line.
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from rlmrec_fast.errors import DatasetError, user_errors
+from rlmrec_fast.errors import DatasetError, IncompleteError, extra, user_errors
 
 
 @pytest.mark.parametrize(
@@ -55,3 +55,22 @@ def test_a_missing_extra_is_told_with_its_cure(capsys: pytest.CaptureFixture[str
     with pytest.raises(SystemExit), user_errors():
         import a_module_that_nobody_has  # type: ignore[import-not-found]  # noqa: F401
     assert "rlmrec-fast[train]" in capsys.readouterr().err
+
+
+def test_a_missing_package_names_its_own_extra(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, user_errors(), extra("llm"):
+        import a_module_that_nobody_has  # type: ignore[import-not-found]  # noqa: F401
+    assert caught.value.code == 2
+    assert "pip install 'rlmrec-fast[llm]'" in capsys.readouterr().err
+
+
+def test_a_missing_module_of_the_package_is_a_bug() -> None:
+    with pytest.raises(ModuleNotFoundError), user_errors(), extra("llm"):
+        import rlmrec_fast.a_module_that_nobody_has  # type: ignore[import-not-found]  # noqa: F401
+
+
+def test_incomplete_work_ends_with_code_4(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, user_errors():
+        raise IncompleteError("2 of 3 runs failed")
+    assert caught.value.code == 4
+    assert capsys.readouterr().err == "error: 2 of 3 runs failed\n"
