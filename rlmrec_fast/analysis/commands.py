@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from rlmrec_fast.analysis.overlap import OverlapRow, mean_gain, overlap_table
+from rlmrec_fast.analysis.overlap_table import OverlapRow, mean_gain, overlap_table
 from rlmrec_fast.training.inference import TrainedRun
 from rlmrec_fast.training.model import ALIGNMENTS
 
