@@ -1,6 +1,7 @@
 # Each target makes what it needs, from a bare machine with Python 3.10+, g++ and make.
 #   make demo    train LightGCN on built-in synthetic data and print metrics and recommendations
 #   make test    lint, C++ unit tests (plain and sanitized), Python tests
+#   make toolkit nvcc from the package index into the virtual environment, for CUDA kernels
 #   make bench   the benchmark suite (RLMREC_DATA=FOLDER for real data), results under bench/results
 PYTHON ?= python3
 VENV ?= .venv
@@ -12,11 +13,16 @@ RUN := $(VENV)/bin/python
 # pip and console scripts of the environment first; PYTHONPATH would leak other environments into it.
 export PATH := $(abspath $(VENV)/bin):$(PATH)
 export PYTHONPATH :=
-NATIVE := CMakeLists.txt setup.py pyproject.toml $(shell find csrc -name '*.h' -o -name '*.cpp' -o -name '*.in')
-FORMATTED := $(shell find csrc tests/csrc -name '*.h' -o -name '*.cpp')
+SOURCES := -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu'
+NATIVE := CMakeLists.txt setup.py pyproject.toml $(shell find csrc cmake $(SOURCES) -o -name '*.in' -o -name '*.cmake')
+FORMATTED := $(shell find csrc tests/csrc $(SOURCES))
 CMAKE_TESTS := -G Ninja -DRLMREC_FAST_LIBRARIES=OFF -DRLMREC_FAST_TESTS=ON
 
-.PHONY: demo test bench build lint format test-native test-sanitize test-python clean
+# What a CUDA build needs and no more: compiler, headers, static runtime (270 MB).
+TOOLKIT := nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 \
+  nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
+
+.PHONY: demo test bench build lint format test-native test-sanitize test-python toolkit clean
 
 build: $(VENV)/.built
 
@@ -31,6 +37,10 @@ $(VENV)/.torch:
 $(VENV)/.built: $(VENV)/.torch $(NATIVE)
 	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[train]"
 	touch $@
+
+toolkit: $(VENV)/.torch
+	$(RUN) -m pip install --quiet $(TOOLKIT)
+	rm -f $(VENV)/.built
 
 $(VENV)/.dev: $(VENV)/.built
 	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[train,bench,dev]"

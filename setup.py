@@ -3,7 +3,7 @@
 Environment:
     RLMREC_FAST_BUILD_DIR   where CMake works (default: build/<python tag>)
     RLMREC_FAST_BUILD_TYPE  Release (default), RelWithDebInfo or Debug
-    RLMREC_FAST_CUDA        auto (default), on or off
+    RLMREC_FAST_CUDA        auto (default: CUDA kernels where nvcc is found), on or off
     CMAKE_ARGS              further arguments for the configuration
 """
 

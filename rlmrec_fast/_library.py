@@ -5,8 +5,9 @@ from __future__ import annotations
 import importlib
 import json
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 
@@ -21,6 +22,10 @@ CURE = (
     "or, in a clone of the repository,\n"
     "    pip install --no-build-isolation -e ."
 )
+
+NAMESPACE = "rlmrec_fast::"
+# Kernels go with the object that registered them.
+_refusals = torch.library.Library("rlmrec_fast", "IMPL")
 
 
 class LibraryLoadError(ImportError):
@@ -61,6 +66,30 @@ def load() -> None:
         raise LibraryLoadError(_explain(f"_native cannot be imported: {error}")) from error
     # Reads RLMREC_FAST_ISA: inside a kernel's threads a wrong one would be told less plainly.
     torch.ops.rlmrec_fast.active_isa(torch.empty(0))
+    for name in missing_cuda_kernels():
+        _refusals.impl(name, _refusal(name), "CUDA")
+
+
+def missing_cuda_kernels() -> list[str]:
+    """The operators that nothing is registered for on CUDA devices, by name."""
+    return sorted(
+        name.removeprefix(NAMESPACE)
+        for name in torch._C._dispatch_get_all_op_names()
+        if name.startswith(NAMESPACE)
+        and not torch._C._dispatch_has_kernel_for_dispatch_key(name, "CUDA")
+    )
+
+
+def _refusal(name: str) -> Callable[..., NoReturn]:
+    """What answers a call with CUDA tensors where there is no kernel for them."""
+    built = bool((build_info() or {}).get("cuda"))
+    problem = "no CUDA kernel in this version" if built else "this build has no CUDA kernels"
+    cure = "" if built else " or build where nvcc is (see README.md)"
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise NotImplementedError(f'{name}: {problem}; use device="cpu"{cure}')
+
+    return refuse
 
 
 def _is_whole(path: Path) -> bool:

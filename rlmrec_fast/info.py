@@ -22,6 +22,7 @@ def active_isa() -> str:
 def report() -> dict[str, dict[str, Any]]:
     """Versions, build, processor and CUDA status, as a dictionary of sections."""
     cpu = _native.cpu_info()
+    build = _library.build_info() or {}
     return {
         "versions": {
             "rlmrec_fast": __version__,
@@ -29,14 +30,14 @@ def report() -> dict[str, dict[str, Any]]:
             "torch": torch.__version__,
             "numpy": np.__version__,
         },
-        "build": _library.build_info() or {},
+        "build": build,
         "processor": {
             **cpu,
             "instruction set in use": active_isa(),
             "threads": torch.get_num_threads(),
         },
         "cuda": {
-            "kernels in this build": bool((_library.build_info() or {}).get("cuda")),
+            "kernels in this build": build.get("cuda_architectures") or "none: built without nvcc",
             "torch built with": torch.version.cuda or "no CUDA",
             "device": (
                 torch.cuda.get_device_name() if torch.cuda.is_available() else "none available"

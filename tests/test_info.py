@@ -16,7 +16,11 @@ def test_the_report_names_versions_build_processor_and_cuda():
     assert found["build"]["version"] == __version__
     assert found["processor"]["instruction set in use"] in ISAS
     assert found["processor"]["threads"] == torch.get_num_threads()
-    assert found["cuda"]["kernels in this build"] is False
+    kernels = found["cuda"]["kernels in this build"]
+    if found["build"]["cuda"]:
+        assert "sm_90" in kernels
+    else:
+        assert kernels == "none: built without nvcc"
 
 
 def test_the_module_prints_the_report():
