@@ -43,7 +43,7 @@ toolkit: $(VENV)/.torch
 	rm -f $(VENV)/.built
 
 $(VENV)/.dev: $(VENV)/.built
-	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[train,bench,dev]"
+	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[train,analysis,bench,dev]"
 	touch $@
 
 demo: $(VENV)/.built

@@ -319,7 +319,7 @@ def _user_texts(rng: np.random.Generator, world: _World) -> list[str]:
 def _text_vectors(texts: list[str], dim: int, seed: int) -> Vectors:
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+    from threadpoolctl import threadpool_limits
 
     weights = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform(texts)
     reduce = TruncatedSVD(min(dim, *weights.shape), random_state=seed % 2**32)
