@@ -1,4 +1,4 @@
-"""`rlmrec-fast data`: import, synth, info."""
+"""`rlmrec-fast data`: prepare, import, synth, info."""
 
 from __future__ import annotations
 
@@ -24,6 +24,109 @@ _Out = Annotated[
 _Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace OUT if it is a data set already.")
 ]
+
+
+_Columns = "ROLE=COLUMN"
+
+
+@app.command()
+@user_errors()
+def prepare(
+    out: _Out,
+    interactions: Annotated[
+        list[Path],
+        typer.Option(metavar="FILE", help="Interactions; may be repeated.", show_default=False),
+    ],
+    items: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Items; may be repeated.")
+    ] = None,
+    users: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="Users; may be repeated.")
+    ] = None,
+    item_vectors: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=".npy, one row an item of --items.")
+    ] = None,
+    user_vectors: Annotated[
+        Path | None, typer.Option(metavar="FILE", help=".npy, one row a user of --users.")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar=_Columns, help="user, item, rating, time; may be repeated. [guessed]"),
+    ] = None,
+    item_columns: Annotated[
+        list[str] | None,
+        typer.Option(metavar=_Columns, help="id, number, title, profile, description. [guessed]"),
+    ] = None,
+    user_columns: Annotated[
+        list[str] | None, typer.Option(metavar=_Columns, help="The same of --users. [guessed]")
+    ] = None,
+    no_header: Annotated[
+        bool, typer.Option("--no-header", help="Text files have no header: columns are 1, 2, ...")
+    ] = False,
+    separator: Annotated[
+        str | None, typer.Option(help="One character between fields. [guessed]")
+    ] = None,
+    min_rating: Annotated[
+        float, typer.Option(help="Lower ratings are no interactions, where there are ratings.")
+    ] = 3.0,
+    all_ratings: Annotated[
+        bool, typer.Option("--all-ratings", help="Every rating is an interaction.")
+    ] = False,
+    user_core: Annotated[int, typer.Option(help="Items that every user must have.")] = 5,
+    item_core: Annotated[int, typer.Option(help="Users that every item must have.")] = 5,
+    drop_unknown: Annotated[
+        bool, typer.Option("--drop-unknown", help="Leave out items without a row in --items.")
+    ] = False,
+    split: Annotated[str, typer.Option(help="random, time or leave-one-out.")] = "random",
+    ratios: Annotated[str, typer.Option(help="Training, validation, test.")] = "3:1:1",
+    seed: Annotated[int, typer.Option(help="Decides what is random.")] = 2023,
+    max_bad: Annotated[
+        str, typer.Option(help="Bad rows allowed in a file: a number, or a share.")
+    ] = "1%",
+    name: Annotated[str | None, typer.Option(help="The data set's name. [OUT's]")] = None,
+    overwrite: _Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Make a data set from raw tables: filter, k-core, split; tell what each step removed.
+
+    Tables are CSV, TSV, JSON lines (all may be gzipped) or Parquet; the columns used are shown.
+    Interactions may also be RLMRec's matrices (.pkl, read without unpickling, or .npz), whose
+    numbers a table's column `number` turns into ids. Rows that are no rows are counted and named by
+    line; beyond --max-bad nothing is made. The report is kept as OUT/prepare.json.
+
+    Exit codes: 0 done, 2 something to mend in files or options; nothing half written either way.
+
+    Example: `rlmrec-fast data prepare --interactions ratings.csv --items movies.csv data/movies`
+
+    Example: `rlmrec-fast data prepare --interactions u.data --no-header --columns user=1
+    --columns item=2 --columns rating=3 --columns time=4 --split time data/ml-100k`
+
+    Example: `rlmrec-fast data prepare --interactions reviews.jsonl.gz --items meta.jsonl.gz
+    --item-columns description=description+categories --user-core 10 --item-core 10 data/books`
+    """
+    from rlmrec_fast.data import prepare_commands
+
+    request = prepare_commands.PrepareRequest(
+        out=out,
+        interactions=interactions,
+        items=items or (),
+        users=users or (),
+        item_vectors=item_vectors,
+        user_vectors=user_vectors,
+        columns=columns or (),
+        item_columns=item_columns or (),
+        user_columns=user_columns or (),
+        header=not no_header,
+        separator=separator,
+        min_rating=None if all_ratings else min_rating,
+        cores=(user_core, item_core),
+        drop_unknown=drop_unknown,
+        split=(split, ratios, seed),
+        max_bad=max_bad,
+        name=name,
+        overwrite=overwrite,
+    )
+    prepare_commands.prepare(request, as_json)
 
 
 @app.command("import")

@@ -30,8 +30,8 @@ class Dataset:
         test: Interactions held out to the end, as `train`.
         user_vectors: Text vectors of the users, [U, t], floats, perhaps memory-mapped; or None.
         item_vectors: Text vectors of the items, [I, t], likewise.
-        users: Table of the users, row n being user n: columns `id`, `title`, `profile`, text, null
-            where unknown; or None.
+        users: Table of the users, row n being user n: columns `id`, `title`, `profile` and
+            `description`, text, null where unknown; or None.
         items: Table of the items, likewise.
         source: Where the data came from, for people.
 

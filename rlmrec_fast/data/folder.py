@@ -3,7 +3,8 @@
     dataset.json        format version, name, sizes, every file with its shape and type, source
     train.npz           U x I in scipy's CSR form; so validation.npz and test.npz
     user_vectors.npy    U x t text vectors, optional; so item_vectors.npy
-    users.parquet       columns id, title, profile; row n is user n; optional; so items.parquet
+    users.parquet       columns id, title, profile, description; row n is user n; optional;
+                        so items.parquet
 
 Nothing in it is a pickle. The manifest is written last and lists what belongs to the data set.
 """
@@ -12,9 +13,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import secrets
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +65,17 @@ class Manifest(BaseModel):
     source: str = ""
 
 
-def write_folder(dataset: Dataset, path: Path, overwrite: bool) -> None:
-    """Writes a data set folder aside and renames it; see `Dataset.save`."""
+def write_folder(
+    dataset: Dataset, path: Path, overwrite: bool, notes: Mapping[str, str] | None = None
+) -> None:
+    """Writes a data set folder aside and renames it; see `Dataset.save`.
+
+    Args:
+        dataset: the data set.
+        path: the folder.
+        overwrite: whether to replace a data set folder.
+        notes: name -> content of text files to put beside the data set's own.
+    """
     # A link to a folder stays a link.
     path = path.resolve()
     check_place(path, overwrite)
@@ -73,14 +84,36 @@ def write_folder(dataset: Dataset, path: Path, overwrite: bool) -> None:
         if vectors is not None:
             check_finite(vectors, name)
     path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
     mark = f"{os.getpid()}-{secrets.token_hex(4)}"
     aside = path.with_name(f".{path.name}.{mark}.new")
     aside.mkdir()
     try:
+        for name, text in (notes or {}).items():
+            (aside / name).write_text(text, encoding="utf-8")
         _write_files(dataset, aside)
         _put_in_place(aside, path, path.with_name(f".{path.name}.{mark}.old"))
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _sweep(path: Path) -> None:
+    """Deletes what killed processes left beside a data set."""
+    left = re.compile(rf"\.{re.escape(path.name)}\.(\d+)-[0-9a-f]{{8}}\.(new|old)")
+    for entry in path.parent.iterdir():
+        match = left.fullmatch(entry.name)
+        if match and not _is_running(int(match[1])):
+            shutil.rmtree(entry, ignore_errors=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def check_place(path: Path, overwrite: bool) -> None:

@@ -69,15 +69,28 @@ def _read_matrix(path: Path) -> sp.coo_array:
 
 
 def _read_vectors(folder: Path, side: str) -> Vectors | None:
-    pickled = folder / f"{_SHORT[side]}_emb_np.pkl"
-    if pickled.is_file():
-        vectors = load_pickle(pickled)
-        if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
-            got = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
-            raise DatasetError(f"{pickled}: must hold a numpy array of floats (got {got})")
-        return vectors.astype(np.float32) if vectors.dtype == np.float64 else vectors
-    mapped = folder / f"{side}_embeddings.npy"
-    return read_vectors(mapped) if mapped.is_file() else None
+    for name in (f"{_SHORT[side]}_emb_np.pkl", f"{side}_embeddings.npy"):
+        if (folder / name).is_file():
+            return read_any_vectors(folder / name)
+    return None
+
+
+def read_any_vectors(path: Path) -> Vectors:
+    """Reads a table of vectors from a `.npy` file, memory-mapped, or from RLMRec's pickle.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        DatasetError: The file is damaged, or holds something else.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"vectors: {path} must be a file (got nothing there)")
+    if path.suffix.lower() != ".pkl":
+        return read_vectors(path)
+    vectors = load_pickle(path)
+    if not isinstance(vectors, np.ndarray) or vectors.dtype.kind != "f":
+        got = vectors.dtype if isinstance(vectors, np.ndarray) else type(vectors).__name__
+        raise DatasetError(f"{path}: must hold a numpy array of floats (got {got})")
+    return vectors.astype(np.float32) if vectors.dtype == np.float64 else vectors
 
 
 def _read_profiles(folder: Path, side: str, size: int) -> pl.DataFrame | None:

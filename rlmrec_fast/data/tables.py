@@ -1,4 +1,4 @@
-"""Tables of users or items: their ids, titles and profile texts."""
+"""Tables of users or items: their ids, titles, profile texts and descriptions."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import polars as pl
 
 from rlmrec_fast.errors import DatasetError
 
-COLUMNS = ("id", "title", "profile")
+COLUMNS = ("id", "title", "profile", "description")
 
 
 def make_table(
     ids: Sequence[str],
     titles: Sequence[str | None] | None = None,
     profiles: Sequence[str | None] | None = None,
+    descriptions: Sequence[str | None] | None = None,
 ) -> pl.DataFrame:
     """Makes the table of all users or all items, row n being user or item n.
 
@@ -24,11 +25,12 @@ def make_table(
         ids: The original ids.
         titles: Short names, None where unknown.
         profiles: Texts that say what an item is or what a user likes, None where unknown.
+        descriptions: What there is to write profiles from, None where unknown.
 
     Returns:
-        Columns `id`, `title` and `profile`, all text.
+        Columns `id`, `title`, `profile` and `description`, all text.
     """
-    columns = {"id": ids, "title": titles, "profile": profiles}
+    columns = {"id": ids, "title": titles, "profile": profiles, "description": descriptions}
     return pl.DataFrame(
         {
             name: pl.Series(name, [None] * len(ids) if values is None else values, dtype=pl.String)
@@ -41,13 +43,13 @@ def checked_table(table: Any, rows: int, name: str) -> pl.DataFrame:
     """Brings a table into its one form.
 
     Args:
-        table: A polars DataFrame with a column `id`, text or integer, and optionally `title` and
-            `profile`, text.
+        table: A polars DataFrame with a column `id`, text or integer, and optionally `title`,
+            `profile` and `description`, text.
         rows: The number of users or items.
         name: The table's name in messages.
 
     Returns:
-        Columns `id`, `title` and `profile`, all text; null where a title or profile is unknown.
+        Columns `id`, `title`, `profile` and `description`, all text; null where one is unknown.
 
     Raises:
         TypeError: It is not a DataFrame, or a column is not text.
@@ -58,7 +60,7 @@ def checked_table(table: Any, rows: int, name: str) -> pl.DataFrame:
     unknown = sorted(set(table.columns) - set(COLUMNS))
     if "id" not in table.columns or unknown:
         raise ValueError(
-            f"Dataset: {name} must have the column id and may have title and profile"
+            f"Dataset: {name} must have the column id and may have {', '.join(COLUMNS[1:])}"
             f" (got {', '.join(table.columns) or 'no columns'})"
         )
     if table.height != rows:

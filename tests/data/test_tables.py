@@ -26,7 +26,11 @@ def test_missing_columns_are_added_and_integer_ids_become_text() -> None:
     [
         ({"id": ["a"]}, TypeError, "items must be a polars DataFrame .got dict"),
         (pl.DataFrame({"name": ["a"]}), ValueError, "must have the column id"),
-        (pl.DataFrame({"id": ["a"], "price": [1]}), ValueError, "may have title and profile"),
+        (
+            pl.DataFrame({"id": ["a"], "price": [1]}),
+            ValueError,
+            "may have title, profile, description",
+        ),
         (pl.DataFrame(), ValueError, "no columns"),
         (pl.DataFrame({"id": ["a"]}), ValueError, "must have 2 rows .got 1"),
         (pl.DataFrame({"id": ["a", None]}), ValueError, "known for every row"),
