@@ -54,7 +54,7 @@ def test_vectors_and_texts_in_npy_and_csv_are_read(rlmrec_folder: Path) -> None:
     dataset = read_rlmrec(rlmrec_folder)
     assert isinstance(dataset.item_vectors, np.memmap)
     assert dataset.items is not None
-    assert dataset.items.rows() == [
+    assert dataset.items.select("id", "title", "profile").rows() == [
         ("12", None, None),
         ("#1", None, None),
         ("x", None, "cups"),
