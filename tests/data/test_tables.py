@@ -11,14 +11,15 @@ from rlmrec_fast.errors import DatasetError
 
 
 def test_every_table_has_the_same_columns() -> None:
-    table = make_table(["a", "b"], profiles=["text", None])
-    assert table.schema == {"id": pl.String, "title": pl.String, "profile": pl.String}
-    assert table.rows() == [("a", None, "text"), ("b", None, None)]
+    table = make_table(["a", "b"], profiles=["text", None], descriptions=[None, "raw"])
+    names = ("id", "title", "profile", "description")
+    assert table.schema == dict.fromkeys(names, pl.String)
+    assert table.rows() == [("a", None, "text", None), ("b", None, None, "raw")]
 
 
 def test_missing_columns_are_added_and_integer_ids_become_text() -> None:
     table = checked_table(pl.DataFrame({"profile": ["x", "y"], "id": [7, 8]}), 2, "items")
-    assert table.rows() == [("7", None, "x"), ("8", None, "y")]
+    assert table.rows() == [("7", None, "x", None), ("8", None, "y", None)]
 
 
 @pytest.mark.parametrize(
