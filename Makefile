@@ -1,6 +1,6 @@
 # Each target makes what it needs, from a bare machine with Python 3.10+, g++ and make.
 #   make demo    train LightGCN on built-in synthetic data and print metrics and recommendations
-#   make test    lint, C++ unit tests (plain and sanitized), Python tests
+#   make test    lint, C++ unit tests (plain and sanitized), CUDA kernels on the CPU, Python tests
 #   make toolkit nvcc from the package index into the virtual environment, for CUDA kernels
 #   make bench   the benchmark suite (RLMREC_DATA=FOLDER for real data), results under bench/results
 PYTHON ?= python3
@@ -15,14 +15,14 @@ export PATH := $(abspath $(VENV)/bin):$(PATH)
 export PYTHONPATH :=
 SOURCES := -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu'
 NATIVE := CMakeLists.txt setup.py pyproject.toml $(shell find csrc cmake $(SOURCES) -o -name '*.in' -o -name '*.cmake')
-FORMATTED := $(shell find csrc tests/csrc $(SOURCES))
+FORMATTED := $(shell find csrc tests/csrc tests/simt $(SOURCES))
 CMAKE_TESTS := -G Ninja -DRLMREC_FAST_LIBRARIES=OFF -DRLMREC_FAST_TESTS=ON
 
 # What a CUDA build needs and no more: compiler, headers, static runtime (270 MB).
 TOOLKIT := nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 \
   nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
 
-.PHONY: demo test bench build lint format test-native test-sanitize test-python toolkit clean
+.PHONY: demo test bench build lint format test-native test-sanitize test-simt test-python toolkit clean
 
 build: $(VENV)/.built
 
@@ -52,7 +52,7 @@ demo: $(VENV)/.built
 	rlmrec-fast train --data build/demo/data --model lightgcn --out build/demo/run
 	rlmrec-fast recommend build/demo/run --user user-0 -k 5
 
-test: lint test-native test-sanitize test-python
+test: lint test-native test-sanitize test-simt test-python
 
 lint: $(VENV)/.dev
 	ruff format --check .
@@ -67,14 +67,24 @@ format: $(VENV)/.dev
 
 test-native: $(VENV)/.dev
 	cmake -S . -B build/tests $(CMAKE_TESTS)
-	cmake --build build/tests
-	ctest --test-dir build/tests --output-on-failure
+	cmake --build build/tests --target kernel_tests
+	ctest --test-dir build/tests --output-on-failure -R '^kernel_tests'
 
 test-sanitize: $(VENV)/.dev
 	cmake -S . -B build/sanitize $(CMAKE_TESTS) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
 	  -DRLMREC_FAST_SANITIZE=address,undefined
-	cmake --build build/sanitize
-	ctest --test-dir build/sanitize --output-on-failure
+	cmake --build build/sanitize --target kernel_tests
+	ctest --test-dir build/sanitize --output-on-failure -R '^kernel_tests'
+
+# The CUDA kernels, emulated; needs neither a GPU nor nvcc.
+test-simt: $(VENV)/.dev
+	cmake -S . -B build/tests $(CMAKE_TESTS)
+	cmake --build build/tests --target simt_plain simt_hazards
+	ctest --test-dir build/tests --output-on-failure -R '^simt'
+	cmake -S . -B build/sanitize $(CMAKE_TESTS) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+	  -DRLMREC_FAST_SANITIZE=address,undefined
+	cmake --build build/sanitize --target simt_sanitized
+	ctest --test-dir build/sanitize --output-on-failure -R '^simt'
 
 test-python: $(VENV)/.dev
 	$(RUN) -m pytest

@@ -97,5 +97,7 @@ inline int run(int argc, char** argv) {
     ::check::expect(check_thrown, __FILE__, __LINE__, #statement " throws " #Exception);  \
   } while (false)
 
-// Weak, so that test files may be linked together or alone.
+// Weak, so that test files may be linked together or alone, and a program may bring its own.
+#ifndef CHECK_OWN_MAIN
 __attribute__((weak)) int main(int argc, char** argv) { return check::run(argc, argv); }
+#endif

@@ -1,0 +1,111 @@
+// Runs every test, or those whose names contain one of the arguments, in three schedules: threads,
+// warps and blocks forward with copies as late as allowed, in reverse with copies at once, and at
+// random. Errors of the emulation fail the test that they happen in, and so do results that depend
+// on the schedule.
+//
+//   --record   one schedule only, and the requests and launches of every kernel as lines of JSON
+#include <cstdio>
+#include <cstring>
+#include <map>
+#include <string>
+#include <vector>
+
+#define CHECK_OWN_MAIN
+#include "simt/compare.h"
+
+namespace {
+
+struct Schedule {
+  const char* name;
+  simt::Order order;
+  bool lazy_copies;
+};
+
+constexpr Schedule kSchedules[] = {
+    {"forward", simt::Order::forward, true},
+    {"reverse", simt::Order::reverse, false},
+    {"random", simt::Order::random, true},
+};
+
+// FNV-1a of all that the test has compared so far.
+constexpr uint64_t kNothing = 0xcbf29ce484222325ULL;
+uint64_t bits = kNothing;
+
+void take_errors() {
+  for (const std::string& error : simt::errors()) std::printf("%s\n", error.c_str());
+  if (!simt::errors().empty()) check::failed() = true;
+  simt::errors().clear();
+  simt::last_error(true);
+}
+
+bool run(const check::Test& test, const Schedule& schedule) {
+  static std::map<std::string, uint64_t> seen;
+  check::failed() = false;
+  bits = kNothing;
+  simt::config.order = schedule.order;
+  simt::config.lazy_copies = schedule.lazy_copies;
+  ++simt::config.seed;
+  try {
+    test.body();
+  } catch (const std::exception& error) {
+    check::expect(false, test.name, 0, std::string("threw ") + error.what());
+  }
+  take_errors();
+  const uint64_t first = seen.emplace(test.name, bits).first->second;
+  check::expect(first == bits, test.name, 0, "results depend on the schedule");
+  if (check::failed()) std::printf("FAILED %s, schedule %s\n", test.name, schedule.name);
+  return !check::failed();
+}
+
+void print_records() {
+  for (const simt::LaunchRecord& launch : simt::launch_records()) {
+    std::printf(
+        "{\"launch\": \"%s\", \"function\": \"%s\", \"grid\": [%u, %u, %u], "
+        "\"block\": [%u, %u, %u], \"dynamic_shared\": %zu}\n",
+        launch.kernel.c_str(), launch.function.c_str(), launch.grid.x, launch.grid.y, launch.grid.z,
+        launch.block.x, launch.block.y, launch.block.z, launch.dynamic_shared);
+  }
+  for (const simt::AccessRecord& record : simt::access_records()) {
+    std::printf(
+        "{\"access\": \"%s\", \"where\": \"%s\", \"shared\": %s, \"write\": %s, "
+        "\"requests\": %llu, \"bytes\": %llu, \"units\": %llu, \"ideal\": %llu, \"worst\": %llu}\n",
+        record.kernel.c_str(), record.where.c_str(), record.shared ? "true" : "false",
+        record.write ? "true" : "false", static_cast<unsigned long long>(record.requests),
+        static_cast<unsigned long long>(record.bytes),
+        static_cast<unsigned long long>(record.units),
+        static_cast<unsigned long long>(record.ideal),
+        static_cast<unsigned long long>(record.worst));
+  }
+}
+
+}  // namespace
+
+void simt::note_bits(const void* data, size_t bytes) {
+  for (size_t i = 0; i < bytes; ++i) {
+    bits = (bits ^ static_cast<const unsigned char*>(data)[i]) * 0x100000001b3ULL;
+  }
+}
+
+int main(int argc, char** argv) {
+  const bool record = argc > 1 && std::strcmp(argv[1], "--record") == 0;
+  if (record) {
+    argv[1] = argv[0];
+    --argc;
+    ++argv;
+  }
+  simt::config.record_accesses = record;
+  int passes = 0;
+  int failures = 0;
+  for (const Schedule& schedule : kSchedules) {
+    for (const check::Test& test : check::tests()) {
+      if (!check::selected(test, argc, argv)) continue;
+      ++(run(test, schedule) ? passes : failures);
+    }
+    if (record) break;
+  }
+  if (record) print_records();
+  std::fprintf(record ? stderr : stdout, "%d passed, %d failed; %llu launches, %s\n", passes,
+               failures, static_cast<unsigned long long>(simt::counters.launches),
+               simt::instrumented() ? "every access checked" : "accesses not checked");
+  return failures == 0 && passes > 0 ? 0 : 1;
+}
