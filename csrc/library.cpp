@@ -101,6 +101,11 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
       "ranking_metrics(Tensor items, Tensor held_offsets, Tensor held_items, Tensor cutoffs) -> "
       "Tensor");
 
+  // The k nearest other rows of each row by cosine, -1 where there are fewer; the Jaccard index of
+  // two such results by row.
+  m.def("neighbors(Tensor table, int k) -> Tensor");
+  m.def("neighbor_overlap(Tensor first, Tensor second) -> Tensor");
+
   // Sum, or sum of squares, in an order that depends on the size alone.
   m.def("stable_sum(Tensor x, bool square) -> Tensor");
 

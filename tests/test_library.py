@@ -159,8 +159,9 @@ loss.backward()
 half = ops.propagate(x.detach().bfloat16(), graph, 2)
 whole_numbers = torch.randint(-3, 4, (500, 45), generator=generator).float()
 best, _ = ops.rank(*whole_numbers.split([300, 200]), 10, graph.user_items)
+near = ops.neighbors(x, 30)
 norm = ops.squared_norm(x)
-results = [table, loss, x.grad, half, norm, best, ops.edge_mask(graph, 0.5, 3)]
+results = [table, loss, x.grad, half, norm, best, near, ops.edge_mask(graph, 0.5, 3)]
 print(json.dumps([active_isa(), [result.tolist() for result in results]]))
 """
 
@@ -175,12 +176,13 @@ def test_instruction_sets_agree_within_rounding():
         assert name == isa
         results[isa] = [torch.tensor(value) for value in values]
     for isa in isas[1:]:
-        *rounded, best, mask = results[isa]
-        *expected, first_best, first_mask = results["baseline"]
+        *rounded, best, near, mask = results[isa]
+        *expected, first_best, first_near, first_mask = results["baseline"]
         for a, b in zip(rounded, expected, strict=True):
             tolerance = 2.0**-7 if a is rounded[3] else 1e-5
             torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance / 10)
         assert torch.equal(best, first_best)
+        assert torch.equal(near, first_near)
         assert torch.equal(mask, first_mask)
 
 

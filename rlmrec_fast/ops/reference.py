@@ -244,6 +244,10 @@ def rank(
         lengths = exclude[0][1:] - exclude[0][:-1]
         users = torch.repeat_interleave(torch.arange(len(lengths)), lengths)
         scores[users, exclude[1].long()] = -torch.inf
+    return _highest(scores, k)
+
+
+def _highest(scores: Tensor, k: int) -> tuple[Tensor, Tensor]:
     best, items = scores.sort(dim=1, descending=True, stable=True)
     missing = k - scores.shape[1]
     if missing > 0:
@@ -279,9 +283,13 @@ def ranking_metrics(
 
 def neighbors(table: Tensor, k: int) -> Tensor:
     """See `rlmrec_fast.ops.neighbors`."""
-    direction = F.normalize(table, dim=1, eps=1e-12)
-    itself = torch.arange(len(table))
-    return rank(direction, direction, k, (torch.arange(len(table) + 1), itself))[0]
+    size = table.abs().amax(dim=1, keepdim=True)
+    scaled = (table / torch.where(size > 0, size, 1)).double()
+    length = scaled.norm(dim=1, keepdim=True)
+    direction = (scaled / torch.where(length > 0, length, 1)).to(table.dtype).double()
+    # Row by row, so that equal rows have equal similarities to the last bit.
+    similarity = torch.stack([(direction * row).sum(dim=1) for row in direction])
+    return _highest(similarity.fill_diagonal_(-torch.inf), k)[0]
 
 
 def neighbor_overlap(first: Tensor, second: Tensor) -> Tensor:

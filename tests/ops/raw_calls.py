@@ -105,6 +105,8 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
             (torch.randn(3, 5), torch.randn(6, 5), None, None, 4),
             (torch.randn(3, 5), torch.randn(6, 5), offsets, items, 9),
         ],
+        "neighbors": [(leaf(9, 5), 4), (torch.randn(3, 20).double(), 5)],
+        "neighbor_overlap": [(ranked, ranked.flip(0)), (ranked, ranked[:, :1])],
         "ranking_metrics": [(ranked, offsets, items, torch.tensor([1, 2]))],
         "stable_sum": [(leaf(4, 5), False), (leaf(4, 5), True)],
     }

@@ -128,13 +128,23 @@ CONTRAST_CASES = [
         (op, "reduction", "max", ValueError, r"must be one of .* \(got 'max'\)")
         for op in ("info_nce", "info_nce_by_id", "lse_matmul", "reconstruction_loss")
     ],
-    ("neighbors", "table", torch.tensor([[1.0], [float("nan")]]), ValueError, r"got NaN .* row 1"),
+    *[("neighbors", "table", *case) for case in TABLE_CASES],
+    *[
+        ("neighbors", "table", torch.tensor([[1.0], [float(x)]]), ValueError, r"got NaN .* row 1\)")
+        for x in ("nan", "inf", "-inf")
+    ],
     ("neighbors", "k", 0, ValueError, r"at least 1 \(got 0\)"),
+    ("neighbors", "k", -2, ValueError, r"at least 1 \(got -2\)"),
+    ("neighbors", "k", 2**40, ValueError, r"at most 2\^31 \(got"),
     ("neighbors", "k", 1.0, TypeError, "an integer"),
+    ("neighbors", "k", True, TypeError, r"an integer \(got bool\)"),
     ("neighbor_overlap", "first", [[0]], TypeError, r"a tensor \(got list\)"),
     ("neighbor_overlap", "first", torch.zeros(1, 2), TypeError, "of type int64"),
     ("neighbor_overlap", "second", torch.tensor([1]), ValueError, r"two dimensions \(got \(1,\)"),
     ("neighbor_overlap", "second", torch.tensor([[1], [2]]), ValueError, "1 rows like first"),
+    ("neighbor_overlap", "second", torch.zeros(1, 2).int(), TypeError, "of type int64"),
+    ("neighbor_overlap", "second", torch.ones(1, 2, device=META).long(), ValueError, "on cpu like"),
+    ("neighbor_overlap", "second", torch.tensor([[1, 2, 1]]), ValueError, r"twice \(got row 0\)"),
     ("neighbor_overlap", "first", torch.tensor([[3, 3]]), ValueError, r"twice \(got row 0\)"),
     ("info_nce", "positive", torch.ones(1, 3), ValueError, r"shape \(2, 3\) like query \(got \(1"),
     ("info_nce", "candidates", torch.ones(4, 2), ValueError, r"3 columns like query \(got 2\)"),

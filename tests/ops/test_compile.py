@@ -107,6 +107,16 @@ def test_ranking_compiles():
     assert torch.equal(compiled(users, items), work(users, items))
 
 
+def test_neighbors_compile():
+    def work(table):
+        near = ops.neighbors(table, 5)
+        return near, ops.neighbor_overlap(near, ops.neighbors(table[:, :3], 5))
+
+    table = torch.randn(40, 6)
+    compiled = torch.compile(work, fullgraph=True, backend="aot_eager")(table)
+    assert all(torch.equal(a, b) for a, b in zip(compiled, work(table), strict=True))
+
+
 def test_seeds_compile():
     graph = make_graph("random")
     x = torch.randn(graph.num_nodes, 6, requires_grad=True)

@@ -154,6 +154,16 @@ CHANGES: dict[str, list[tuple[int, str]]] = {
         *[(3, x) for x in ("good[:-1]", "good.long()", "None")],
         *[(4, x) for x in ("0", "-1", "2**40")],
     ],
+    "neighbors": [
+        *[(0, x) for x in ("good[0]", "good[None]", "good.half()", "good.int()", "good / 0")],
+        *[(0, x) for x in ("good * float('nan')", "good[:1, :1].expand(1, 2**28 + 1)")],
+        *[(1, x) for x in ("0", "-1", "2**40")],
+    ],
+    "neighbor_overlap": [
+        *[(0, x) for x in ("good[0]", "good[:2]", "good.int()", "good.float()")],
+        *[(0, x) for x in ("torch.zeros_like(good)", "good[:, :1].expand(3, 2)")],
+        *[(1, x) for x in ("good[0]", "good[:2]", "good.int()", "torch.ones_like(good)")],
+    ],
     "ranking_metrics": [
         *[(0, x) for x in ("good[:2]", "good[0]", "good.int()", "good[:, :1]")],
         *[(1, x) for x in ("good[:-1]", "good + 1", "good.flip(0)", "good.int()")],

@@ -20,6 +20,8 @@ from rlmrec_fast.ops import (
     info_nce,
     info_nce_by_id,
     lse_matmul,
+    neighbor_overlap,
+    neighbors,
     propagate,
     rank,
     ranking_metrics,
@@ -167,6 +169,16 @@ def test_rank_and_its_metrics():
         users, table = torch.randn(3000, 8), torch.randn(500, 8)
         best, scores = rank(users, table, 20, (offsets, items))
         return [best, scores, *ranking_metrics(best, PARTS.user_items)]
+
+    assert_same_for_any_number_of_threads(work)
+
+
+def test_neighbors_and_their_overlap():
+    def work() -> list[Tensor]:
+        table = torch.randn(1000, 40)
+        table[100:300] = table[0] + 1e-6 * table[100:300]
+        near, far = neighbors(table, 20), neighbors(table[:, :10].double(), 20)
+        return [near, far, neighbor_overlap(near, far)]
 
     assert_same_for_any_number_of_threads(work)
 

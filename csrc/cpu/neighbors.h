@@ -1,0 +1,84 @@
+// The k nearest rows of every row of a table by cosine, without the matrix of all cosines.
+//
+// Rows become directions: divided by their largest element, then by their length, in the type of
+// the table; so proportional rows become equal ones. The cosine of two rows is the dot product of
+// their directions in float64, summed in an order that depends on d alone, and neighbours are those
+// of the highest cosines, equal ones by lower row number. For a float32 table products are exact
+// and the sum is the same on every instruction set.
+//
+// Most pairs never get that far. A screen estimates every pair once, for both of its rows, from
+// 16-bit integers, of which processors multiply twice as many at a time as float32, and a row
+// collects the pairs that may be among its k best, within a bound on the error of estimates. Which
+// ones it happens to collect depends on the order of the work; that they include the k best does
+// not, and so neither does the result. The integers are what directions differ in from their mean,
+// so that errors are small where all directions are alike; their sums are exact.
+//
+// A zero row has cosine 0 with every other one. Rows must be finite, and no more than
+// kMostNeighborColumns wide.
+#pragma once
+
+#include <cstdint>
+
+#include "common/types.h"
+#include "cpu/isa.h"
+
+namespace rlmrec_fast {
+
+// Rows that one piece of the screen's work takes from either side.
+constexpr int64_t kNeighborBlock = 192;
+// Directions are padded with zeros to a multiple of this.
+constexpr int64_t kDirectionLanes = 16;
+// Bytes of a collected pair.
+constexpr int64_t kCollectedBytes = 8;
+// So that rounding to integers stays small beside the longest row of them.
+constexpr int64_t kMostNeighborColumns = int64_t{1} << 28;
+
+inline int64_t neighbor_blocks(int64_t num_rows) {
+  return (num_rows + kNeighborBlock - 1) / kNeighborBlock;
+}
+
+// "By row" below means as many elements as rows in whole blocks.
+template <class T>
+struct NeighborArgs {
+  int64_t num_rows;
+  int64_t d;
+  int64_t k;            // in [1, num_rows)
+  const T* directions;  // num_rows x stride
+  int64_t stride;
+  const double* mean;  // stride, padded with zeros. Any numbers do; the mean does best
+  float* shifts;       // by row: estimate = scale * sum of integers' products + both shifts
+  float* radii;        // by row: at least the length of its difference from the mean
+  float* peaks;        // by row: at least the largest element of that
+  double step;         // what one of the integers stands for
+  int16_t* integers;   // by row, padded to an even number of columns, packed
+  float* margins;      // by row: how far an estimate can be from the cosine
+  float* limits;       // by row: lower estimates need not be collected
+  int32_t* counts;     // by row: how many pairs are collected
+  void* collected;     // num_rows x capacity x kCollectedBytes
+  int64_t capacity;    // more than k
+  int64_t* neighbors;  // num_rows x width; columns from k on become -1
+  int64_t width;
+};
+
+// In this order. Those on rows and blocks may run at once if they touch no row in common.
+RLMREC_FAST_PER_ISA(
+    // Directions of the rows [begin, end), read with a stride of their own. Returns the first row
+    // that is not finite, or -1.
+    template <class T>
+    int64_t find_directions(const T* table, int64_t table_stride, int64_t d, int64_t begin,
+                            int64_t end, T* directions, int64_t stride);
+    // Shifts, radii and peaks of the rows of a block.
+    template <class T> void measure_block(const NeighborArgs<T>& args, int64_t block);
+    // The step, and margins, limits and counts of all rows.
+    template <class T> void start_screen(NeighborArgs<T>& args);
+    // Integers of the rows of a block.
+    template <class T> void pack_block(const NeighborArgs<T>& args, int64_t block);
+    // Estimates each pair of rows of two blocks, which may be the same one, and collects: changes
+    // limits and counts of their rows, and what they collected.
+    template <class T>
+    void screen_blocks(const NeighborArgs<T>& args, int64_t first, int64_t second);
+    // Neighbours of the rows [begin, end).
+    template <class T>
+    void write_neighbors(const NeighborArgs<T>& args, int64_t begin, int64_t end);)
+
+}  // namespace rlmrec_fast
