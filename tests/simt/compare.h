@@ -67,6 +67,6 @@ void expect_close(const Buffer<T>& got, const std::vector<T>& wanted, double rel
 
 }  // namespace simt
 
-#define EXPECT_SAME(got, ...) ::simt::expect_same(got, __VA_ARGS__, __FILE__, __LINE__)
+#define EXPECT_SAME(got, ...) ::simt::expect_same(got, {__VA_ARGS__}, __FILE__, __LINE__)
 #define EXPECT_CLOSE(got, wanted, relative) \
   ::simt::expect_close(got, wanted, relative, __FILE__, __LINE__)
