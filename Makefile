@@ -21,8 +21,10 @@ CMAKE_TESTS := -G Ninja -DRLMREC_FAST_LIBRARIES=OFF -DRLMREC_FAST_TESTS=ON
 # What a CUDA build needs and no more: compiler, headers, static runtime (270 MB).
 TOOLKIT := nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 \
   nvidia-cuda-runtime==13.0.96 nvidia-cuda-cccl==13.0.85
+# Shows what nvcc has built; not in every toolkit (6 MB).
+CUOBJDUMP := nvidia-cuda-cuobjdump==13.2.86
 
-.PHONY: demo test bench build lint format test-native test-sanitize test-simt test-python toolkit clean
+.PHONY: demo test bench build lint format test-native test-sanitize test-simt test-cuda test-python toolkit clean
 
 build: $(VENV)/.built
 
@@ -52,7 +54,7 @@ demo: $(VENV)/.built
 	rlmrec-fast train --data build/demo/data --model lightgcn --out build/demo/run
 	rlmrec-fast recommend build/demo/run --user user-0 -k 5
 
-test: lint test-native test-sanitize test-simt test-python
+test: lint test-native test-sanitize test-simt test-cuda test-python
 
 lint: $(VENV)/.dev
 	ruff format --check .
@@ -86,8 +88,14 @@ test-simt: $(VENV)/.dev
 	cmake --build build/sanitize --target simt_sanitized
 	ctest --test-dir build/sanitize --output-on-failure -R '^simt'
 
+# What nvcc made of them: every architecture, registers and shared memory, inline assembly.
+test-cuda: $(VENV)/.dev
+	@if grep -q cuda_architectures rlmrec_fast/build_info.json; then \
+	  $(RUN) -m pip install --quiet $(CUOBJDUMP) && $(RUN) -m pytest tests/cuda; \
+	else echo "test-cuda: skipped, the library was built without nvcc"; fi
+
 test-python: $(VENV)/.dev
-	$(RUN) -m pytest
+	$(RUN) -m pytest --ignore tests/cuda
 
 bench: $(VENV)/.dev
 	$(RUN) -m bench --out bench/results/latest.jsonl
