@@ -23,7 +23,13 @@ class IncompleteError(Exception):
     """Some of the work is not done, what was done is kept; the message says how to go on."""
 
 
+class UnreachableError(Exception):
+    """A server cannot be reached or refuses; the message says what to do by hand."""
+
+
 USER_ERRORS = (ValueError, TypeError, OSError, MissingExtraError)
+UNREACHABLE = 3
+"""Exit code where a server cannot be reached."""
 INCOMPLETE = 4
 """Exit code where a budget is exhausted or some of the work failed."""
 
@@ -54,18 +60,21 @@ def user_errors() -> Iterator[None]:
 
     Serves as a decorator (`@user_errors()` below the command's own decorator) and as a context
     manager. An exception in `USER_ERRORS` becomes `error: MESSAGE` on stderr and exit code 2, an
-    `IncompleteError` the same with exit code 4; a module missing from the extra `train` is told
-    with the command that installs it. Every other exception keeps its traceback.
+    `UnreachableError` the same with exit code 3, an `IncompleteError` with exit code 4; a module
+    missing from the extra `train` is told with the command that installs it. Every other exception
+    keeps its traceback.
 
     Raises:
-        SystemExit: With code 2 after a user's error, 4 after incomplete work.
+        SystemExit: With code 2 after a user's error, 3 without a network, 4 after incomplete work.
     """
     try:
         with extra("train"):
             yield
-    except IncompleteError as error:
+    except (UnreachableError, IncompleteError) as error:
         _tell(error)
-        raise SystemExit(INCOMPLETE) from error
+        raise SystemExit(
+            UNREACHABLE if isinstance(error, UnreachableError) else INCOMPLETE
+        ) from error
     except USER_ERRORS as error:
         _tell(error)
         raise SystemExit(2) from error

@@ -2,7 +2,13 @@ from __future__ import annotations
 
 import pytest
 
-from rlmrec_fast.errors import DatasetError, IncompleteError, extra, user_errors
+from rlmrec_fast.errors import (
+    DatasetError,
+    IncompleteError,
+    UnreachableError,
+    extra,
+    user_errors,
+)
 
 
 @pytest.mark.parametrize(
@@ -74,3 +80,10 @@ def test_incomplete_work_ends_with_code_4(capsys: pytest.CaptureFixture[str]) ->
         raise IncompleteError("2 of 3 runs failed")
     assert caught.value.code == 4
     assert capsys.readouterr().err == "error: 2 of 3 runs failed\n"
+
+
+def test_a_network_that_cannot_be_reached_has_code_3(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught, user_errors():
+        raise UnreachableError("http://x: no connection")
+    assert caught.value.code == 3
+    assert capsys.readouterr() == ("", "error: http://x: no connection\n")

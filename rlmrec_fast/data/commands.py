@@ -1,4 +1,4 @@
-"""`rlmrec-fast data`: prepare, import, synth, info."""
+"""`rlmrec-fast data`: prepare, download, import, synth, info."""
 
 from __future__ import annotations
 
@@ -127,6 +127,45 @@ def prepare(
         overwrite=overwrite,
     )
     prepare_commands.prepare(request, as_json)
+
+
+@app.command()
+@user_errors()
+def download(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="amazon, yelp or steam.", show_default=False)
+    ],
+    out: Annotated[
+        Path | None,
+        typer.Argument(metavar="OUT", help="The data set folder to write. [data/NAME]"),
+    ] = None,
+    archive: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The archive, where it is or is to go. [in the cache folder]"
+        ),
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Another address. [RLMRec's own]")] = None,
+    sha256: Annotated[str | None, typer.Option(help="Refuse an archive of another hash.")] = None,
+    overwrite: _Overwrite = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Download a data set that RLMRec published, and import it.
+
+    All are in one archive, which is downloaded once: https://archive.org/download/rlmrec_data/data.zip
+    A broken download goes on where it stopped when the command is given again. Size and hash are
+    recorded in OUT/download.json. Proxies are those of the environment (https_proxy, no_proxy).
+
+    Exit codes: 0 done, 2 something to mend, 3 no network (what has arrived is kept).
+
+    Example: `rlmrec-fast data download amazon`
+
+    Example: `rlmrec-fast data download yelp data/yelp --archive data.zip --json`
+    """
+    from rlmrec_fast.data import download_commands
+
+    out = out or Path("data") / name
+    download_commands.download(name, out, archive, url, sha256, overwrite, as_json)
 
 
 @app.command("import")

@@ -16,7 +16,8 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,16 +84,25 @@ def write_folder(
         vectors = getattr(dataset, name)
         if vectors is not None:
             check_finite(vectors, name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _sweep(path)
-    mark = f"{os.getpid()}-{secrets.token_hex(4)}"
-    aside = path.with_name(f".{path.name}.{mark}.new")
-    aside.mkdir()
-    try:
+    with folder_beside(path) as aside:
         for name, text in (notes or {}).items():
             (aside / name).write_text(text, encoding="utf-8")
         _write_files(dataset, aside)
-        _put_in_place(aside, path, path.with_name(f".{path.name}.{mark}.old"))
+        _put_in_place(aside, path, aside.with_suffix(".old"))
+
+
+@contextmanager
+def folder_beside(path: Path) -> Iterator[Path]:
+    """Makes a new folder beside a path, on the same disk, and deletes it in the end.
+
+    What killed processes left there is deleted first.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(path)
+    aside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.new")
+    aside.mkdir()
+    try:
+        yield aside
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

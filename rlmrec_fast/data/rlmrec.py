@@ -26,6 +26,12 @@ from rlmrec_fast.errors import DatasetError
 
 _MATRICES = {"train": TRAINING_PICKLE, "validation": "val_mat.pkl", "test": "tst_mat.pkl"}
 _SHORT = {"user": "usr", "item": "itm"}
+FILES = (
+    *_MATRICES.values(),
+    *(f"{short}_{kind}.pkl" for short in _SHORT.values() for kind in ("emb_np", "prf")),
+    *(f"{side}_{kind}" for side in _SHORT for kind in ("embeddings.npy", "profiles.csv")),
+)
+"""Every file that is read."""
 
 
 def read_rlmrec(path: str | Path) -> Dataset:

@@ -97,7 +97,7 @@ def test_a_malicious_pickle_is_refused_by_name_and_runs_nothing(
     assert sorted(os.listdir(tmp_path)) == ["books"]
 
 
-@pytest.mark.parametrize("command", ["import", "synth", "info"])
+@pytest.mark.parametrize("command", ["prepare", "download", "import", "synth", "info"])
 def test_every_command_explains_itself_with_an_example(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
