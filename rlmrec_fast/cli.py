@@ -11,6 +11,7 @@ with user_errors():
     import typer
 
     from rlmrec_fast.data.commands import app as data_app
+    from rlmrec_fast.semantic.commands import encode
 
 app = typer.Typer(
     help="Train, evaluate and use graph recommenders.",
@@ -20,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
+app.command()(encode)
 
 DataOption = Annotated[
     Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,6 +35,8 @@ class Dataset:
             `description`, text, null where unknown; or None.
         items: Table of the items, likewise.
         source: Where the data came from, for people.
+        encoding: How the text vectors were made (`rlmrec_fast.semantic.encode`), None where that
+            is unknown. Whoever replaces the vectors replaces it, too.
 
     Raises:
         TypeError: A part has the wrong type.
@@ -50,6 +53,7 @@ class Dataset:
     users: pl.DataFrame | None = None
     items: pl.DataFrame | None = None
     source: str = ""
+    encoding: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():

@@ -64,6 +64,7 @@ class Manifest(BaseModel):
     num_items: PositiveInt
     files: dict[str, FileEntry]
     source: str = ""
+    encoding: dict[str, str] | None = None
 
 
 def write_folder(
@@ -163,6 +164,7 @@ def _write_files(dataset: Dataset, folder: Path) -> None:
         num_items=dataset.num_items,
         files=entries,
         source=dataset.source,
+        encoding=None if dataset.encoding is None else dict(dataset.encoding),
     )
     (folder / MANIFEST).write_text(
         manifest.model_dump_json(indent=2, exclude_none=True) + "\n", encoding="utf-8"
@@ -205,7 +207,9 @@ def read_folder(path: Path) -> Dataset:
                 f" (got {_words(found)})"
             )
     try:
-        dataset = Dataset(name=manifest.name, source=manifest.source, **parts)
+        dataset = Dataset(
+            name=manifest.name, source=manifest.source, encoding=manifest.encoding, **parts
+        )
     except (TypeError, ValueError) as error:
         raise DatasetError(f"{path}: {error}") from error
     if dataset.train.shape != (manifest.num_users, manifest.num_items):

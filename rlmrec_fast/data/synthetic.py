@@ -18,7 +18,6 @@ import scipy.sparse as sp
 from rlmrec_fast.data.dataset import Dataset
 from rlmrec_fast.data.tables import make_table
 from rlmrec_fast.data.topics import ADJECTIVES, TONES, TOPICS
-from rlmrec_fast.data.vectors import Vectors
 
 # The smallest number of interactions that a 3:1:1 split divides.
 MIN_PER_USER = 5
@@ -82,6 +81,9 @@ def synthesize(
         TypeError: A number is not an integer.
         ValueError: A number is out of range.
     """
+    # Encoders know data sets.
+    from rlmrec_fast.semantic.encoders import LsaEncoder
+
     users, items = _integer("users", users, 1, 2**31 - 1), _integer("items", items, 5, 2**31 - 1)
     interactions = _integer("interactions", interactions, MIN_PER_USER * users, users * items)
     seed, dim = _integer("seed", seed, 0, 2**63 - 1), _integer("dim", dim, 1, 2**31 - 1)
@@ -93,7 +95,8 @@ def synthesize(
     part = _split(np.random.default_rng([seed, 2]), owners, counts)
     titles, item_texts = _item_texts(np.random.default_rng([seed, 3]), world)
     user_texts = _user_texts(np.random.default_rng([seed, 4]), world)
-    vectors = _text_vectors(user_texts + item_texts, dim, seed)
+    texts = user_texts + item_texts
+    vectors = LsaEncoder(texts, dim, seed).encode(texts)
     ones = np.ones(interactions, np.float32)
     train, validation, test = (
         sp.coo_array((ones[mine], (owners[mine], chosen[mine])), shape=(users, items)).tocsr()
@@ -314,18 +317,3 @@ def _user_texts(rng: np.random.Generator, world: _World) -> list[str]:
             f" with {f}."
         )
     return texts
-
-
-def _text_vectors(texts: list[str], dim: int, seed: int) -> Vectors:
-    from sklearn.decomposition import TruncatedSVD
-    from sklearn.feature_extraction.text import TfidfVectorizer
-    from threadpoolctl import threadpool_limits
-
-    weights = TfidfVectorizer(stop_words="english", sublinear_tf=True).fit_transform(texts)
-    reduce = TruncatedSVD(min(dim, *weights.shape), random_state=seed % 2**32)
-    # BLAS adds in another order with another number of threads.
-    with threadpool_limits(1, user_api="blas"):
-        vectors: Floats = reduce.fit_transform(weights)
-    length = np.sqrt((vectors * vectors).sum(axis=1, keepdims=True))
-    unit: Vectors = (vectors / np.maximum(length, np.finfo(np.float64).tiny)).astype(np.float32)
-    return unit

@@ -1,0 +1,1 @@
+"""Texts about users and items: language models write them, encoders turn them into vectors."""
