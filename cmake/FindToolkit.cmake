@@ -59,7 +59,7 @@ function(compile_cuda target sources)
     get_filename_component(folder ${object} DIRECTORY)
     file(MAKE_DIRECTORY ${folder})
     add_custom_command(OUTPUT ${object}
-      COMMAND ${nvcc} ${options} -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
+      COMMAND ${CMAKE_CXX_COMPILER_LAUNCHER} ${nvcc} ${options} -MD -MF ${object}.d -MT ${object} -c ${source} -o ${object}
       DEPENDS ${source} DEPFILE ${object}.d WORKING_DIRECTORY ${CMAKE_SOURCE_DIR}
       COMMENT "nvcc ${source}" VERBATIM)
     target_sources(${target} PRIVATE ${object})

@@ -27,6 +27,9 @@ NAMESPACE = "rlmrec_fast::"
 # Kernels go with the object that registered them.
 _refusals = torch.library.Library("rlmrec_fast", "IMPL")
 
+refused: set[str] = set()
+"""The operators that refuse CUDA tensors, because this build has no kernel for them."""
+
 
 class LibraryLoadError(ImportError):
     """A native library of rlmrec_fast is missing, or does not fit this Python or torch."""
@@ -66,18 +69,17 @@ def load() -> None:
         raise LibraryLoadError(_explain(f"_native cannot be imported: {error}")) from error
     # Reads RLMREC_FAST_ISA: inside a kernel's threads a wrong one would be told less plainly.
     torch.ops.rlmrec_fast.active_isa(torch.empty(0))
-    for name in missing_cuda_kernels():
-        _refusals.impl(name, _refusal(name), "CUDA")
+    _refuse_cuda_without_kernels()
 
 
-def missing_cuda_kernels() -> list[str]:
-    """The operators that nothing is registered for on CUDA devices, by name."""
-    return sorted(
-        name.removeprefix(NAMESPACE)
-        for name in torch._C._dispatch_get_all_op_names()
-        if name.startswith(NAMESPACE)
-        and not torch._C._dispatch_has_kernel_for_dispatch_key(name, "CUDA")
-    )
+def _refuse_cuda_without_kernels() -> None:
+    for full_name in torch._C._dispatch_get_all_op_names():
+        if not full_name.startswith(NAMESPACE):
+            continue
+        if not torch._C._dispatch_has_kernel_for_dispatch_key(full_name, "CUDA"):
+            name = full_name.removeprefix(NAMESPACE)
+            _refusals.impl(name, _refusal(name), "CUDA")
+            refused.add(name)
 
 
 def _refusal(name: str) -> Callable[..., NoReturn]:

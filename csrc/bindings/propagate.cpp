@@ -1,13 +1,12 @@
 #include <algorithm>
 
 #include "bindings/layer.h"
+#include "bindings/propagate_layers.h"
 #include "common/random.h"
 #include "common/scratch.h"
 
 namespace rlmrec_fast {
 namespace {
-
-enum class Combine : int64_t { sum, mean, concat, last };
 
 struct Graph : Matrix {
   Tensor scale;
@@ -47,26 +46,24 @@ struct Dropout {
   }
 };
 
-template <class T>
-struct Table {
-  const T* data = nullptr;
-  int64_t stride = 0;
-};
-
-// Runs layers of one operator call; layer_args fills what differs between them.
+// The layers of one operator call (bindings/propagate_layers.h).
 template <class T>
 struct Layers {
   PropagateArgs<T> args;
   Dropout dropout;
   const int64_t* rows = nullptr;
-  int64_t num_rows = 0;
+  int64_t num_nodes, num_wanted, d;
   double noise = 0;
   uint64_t seed;
   // Two tables that take turns as input and output of inner layers.
   Scratch<T> buffers[2];
 
-  Layers(const Graph& graph, uint64_t seed_, double keep_rate, bool transpose, int64_t d)
-      : dropout(graph, seed_, keep_rate, transpose), seed(seed_) {
+  Layers(const Graph& graph, uint64_t seed_, double keep_rate, bool transpose, int64_t d_)
+      : dropout(graph, seed_, keep_rate, transpose),
+        num_nodes(graph.num_rows),
+        num_wanted(graph.num_rows),
+        d(d_),
+        seed(seed_) {
     args = graph.args<T>();
     if (dropout.columns) args.columns = dropout.columns.get();
     args.row_begin = dropout.row_begin.get();
@@ -78,16 +75,10 @@ struct Layers {
 
   T* buffer(int64_t layer) {
     auto& table = buffers[layer % 2];
-    if (!table) table = Scratch<T>(args.num_rows * args.d);
+    if (!table) table = Scratch<T>(num_nodes * d);
     return table.get();
   }
-
-  // Where a layer goes whose number counts down to 0, the last one: that goes to y, a contiguous
-  // table, which takes the turns of one buffer where it has room for all rows.
-  T* output(int64_t layers_left, T* y) {
-    if (layers_left == 0 || (rows == nullptr && layers_left % 2 == 0)) return y;
-    return buffer(layers_left);
-  }
+  Scratch<T> new_table(bool needed = true) const { return Scratch<T>(needed ? num_nodes * d : 0); }
 
   PropagateArgs<T> layer_args(int64_t layer, Table<T> x, T* y, int64_t y_stride) const {
     PropagateArgs<T> layer_args = args;
@@ -100,97 +91,24 @@ struct Layers {
     return layer_args;
   }
 
-  // The last layer: only the needed rows, where they are given.
-  void run_last(const PropagateArgs<T>& layer_args) const {
+  void run_all(const PropagateArgs<T>& layer_args) const { run_layer(layer_args); }
+  void run_wanted(const PropagateArgs<T>& layer_args) const {
     if (rows == nullptr) return run_layer(layer_args);
-    torch::stable::parallel_for(0, num_rows, 64, [&](int64_t begin, int64_t end) {
+    torch::stable::parallel_for(0, num_wanted, 64, [&](int64_t begin, int64_t end) {
       RLMREC_FAST_CALL(propagate_rows, layer_args, rows, begin, end);
     });
   }
+
+  static void copy_rows(Table<T> x, const int64_t* rows, int64_t num_rows, int64_t d, T* y,
+                        int64_t y_stride) {
+    torch::stable::parallel_for(0, num_rows, 256, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const T* row = x.data + (rows ? rows[i] : i) * x.stride;
+        std::copy(row, row + d, y + i * y_stride);
+      }
+    });
+  }
 };
-
-template <class T>
-void copy_rows(Table<T> x, const int64_t* rows, int64_t num_rows, int64_t d, T* y,
-               int64_t y_stride) {
-  torch::stable::parallel_for(0, num_rows, 256, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const T* row = x.data + (rows ? rows[i] : i) * x.stride;
-      std::copy(row, row + d, y + i * y_stride);
-    }
-  });
-}
-
-// y = factor * sum_l M^l x by Horner's rule, or M^L x where base is absent: linear, so it is its
-// own adjoint up to the transposed mask.
-template <class T>
-void run_linear(Layers<T>& layers, Table<T> x, bool add_base, Accumulate<T> factor,
-                int64_t num_layers, T* y) {
-  const int64_t d = layers.args.d;
-  Table<T> current = x;
-  for (int64_t layer = 1; layer <= num_layers; ++layer) {
-    const bool last = layer == num_layers;
-    T* out = layers.output(num_layers - layer, y);
-    PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
-    if (add_base) {
-      args.base = x.data;
-      args.base_stride = x.stride;
-      args.factor = last ? factor : 1;
-    }
-    if (last) {
-      layers.run_last(args);
-    } else {
-      run_layer(args);
-    }
-    current = {out, d};
-  }
-}
-
-// As run_linear, for layers that noise makes nonlinear: the sum is kept beside the layers.
-template <class T>
-void run_noisy_sum(Layers<T>& layers, Table<T> x, Accumulate<T> factor, int64_t num_layers, T* y) {
-  const int64_t d = layers.args.d;
-  const Scratch<T> sum(layers.args.num_rows * d);
-  copy_rows<T>(x, nullptr, layers.args.num_rows, d, sum.get(), d);
-  Table<T> current = x;
-  for (int64_t layer = 1; layer < num_layers; ++layer) {
-    T* out = layers.output(num_layers - layer, y);
-    PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
-    args.accumulator = sum.get();
-    args.accumulator_stride = d;
-    run_layer(args);
-    current = {out, d};
-  }
-  PropagateArgs<T> args = layers.layer_args(num_layers, current, y, d);
-  args.base = sum.get();
-  args.base_stride = d;
-  args.factor = factor;
-  layers.run_last(args);
-}
-
-// y holds layer l in its columns l * d ..; inner layers propagate straight from there unless only
-// some rows are wanted.
-template <class T>
-void run_concat(Layers<T>& layers, Table<T> x, int64_t num_layers, T* y) {
-  const int64_t d = layers.args.d;
-  const int64_t width = (num_layers + 1) * d;
-  const int64_t out_rows = layers.rows ? layers.num_rows : layers.args.num_rows;
-  copy_rows(x, layers.rows, out_rows, d, y, width);
-  Table<T> current = x;
-  for (int64_t layer = 1; layer <= num_layers; ++layer) {
-    T* out = y + layer * d;
-    if (layer == num_layers) {
-      layers.run_last(layers.layer_args(layer, current, out, width));
-    } else if (layers.rows == nullptr) {
-      run_layer(layers.layer_args(layer, current, out, width));
-      current = {out, width};
-    } else {
-      T* inner = layers.buffer(layer);
-      run_layer(layers.layer_args(layer, current, inner, d));
-      current = {inner, d};
-      copy_rows(current, layers.rows, out_rows, d, out, width);
-    }
-  }
-}
 
 struct Rows {
   Tensor tensor;
@@ -207,20 +125,6 @@ struct Rows {
     check_ids(data, count, num_nodes, "propagate: rows");
   }
 };
-
-Combine read_combine(int64_t combine) {
-  check(combine >= 0 && combine <= 3, "propagate: combine must be 0, 1, 2 or 3 (got ", combine,
-        ")");
-  return static_cast<Combine>(combine);
-}
-
-void check_settings(int64_t num_layers, double keep_rate, double noise) {
-  check(num_layers >= 0, "propagate: num_layers must not be negative (got ", num_layers, ")");
-  check(keep_rate > 0 && keep_rate <= 1, "propagate: keep_rate must be in (0, 1] (got ", keep_rate,
-        ")");
-  check(noise >= 0 && noise < 1e30, "propagate: noise must be finite and not negative (got ", noise,
-        ")");
-}
 
 template <class T>
 void check_scale(const Graph& graph) {
@@ -246,22 +150,13 @@ Tensor propagate(const Tensor& x_, const Tensor& offsets, const Tensor& columns,
   dispatch_storage(x, "propagate: x", [&](auto type) {
     using T = decltype(type);
     check_scale<T>(graph);
-    const Table<T> table{const_data<T>(x), x.stride(0)};
-    T* out = mutable_data<T>(y);
-    if (num_layers == 0) return copy_rows(table, rows.data, y.size(0), d, out, d);
-    Layers<T> layers(graph, read_seed(seed, "propagate"), keep_rate, transpose, d);
+    Layers<T> layers(graph, read_seed(seed, "propagate"), num_layers > 0 ? keep_rate : 1.0,
+                     transpose, d);
     layers.rows = rows.data;
-    layers.num_rows = rows.count;
+    layers.num_wanted = y.size(0);
     layers.noise = noise;
-    const auto factor = static_cast<Accumulate<T>>(
-        combine == Combine::mean ? 1.0 / static_cast<double>(num_layers + 1) : 1.0);
-    if (combine == Combine::concat) {
-      run_concat(layers, table, num_layers, out);
-    } else if (noise > 0 && combine != Combine::last) {
-      run_noisy_sum(layers, table, factor, num_layers, out);
-    } else {
-      run_linear(layers, table, combine != Combine::last, factor, num_layers, out);
-    }
+    run_propagate(layers, Table<T>{const_data<T>(x), x.stride(0)}, combine, noise > 0, num_layers,
+                  mutable_data<T>(y));
   });
   return y;
 }
@@ -294,8 +189,10 @@ struct Gradients {
     table = {all.get(), grad.size(1)};
   }
 
-  // Columns of all nodes, written to `out` if they are not there yet.
-  Table<T> spread(int64_t column, int64_t d, int64_t num_nodes, T* out) const {
+  bool is_spread() const { return !places; }
+
+  Table<T> spread(int64_t column, const Layers<T>& layers, T* out) const {
+    const int64_t d = layers.d, num_nodes = layers.num_nodes;
     const T* from = table.data + column;
     if (!places) return {from, table.stride};
     torch::stable::parallel_for(0, num_nodes, 1024, [&](int64_t begin, int64_t end) {
@@ -310,36 +207,13 @@ struct Gradients {
     });
     return {out, d};
   }
-};
 
-// The adjoint of run_linear with rows: from all nodes' gradients on as without.
-template <class T>
-void run_linear_backward(Layers<T>& layers, const Gradients<T>& grad, bool add_base,
-                         Accumulate<T> factor, int64_t num_layers, T* y) {
-  const int64_t num_nodes = layers.args.num_rows, d = layers.args.d;
-  const Scratch<T> all(grad.places ? num_nodes * d : 0);
-  const Table<T> table = grad.spread(0, d, num_nodes, all.get());
-  if (num_layers == 0) return copy_rows<T>(table, nullptr, num_nodes, d, y, d);
-  run_linear(layers, table, add_base, factor, num_layers, y);
-}
-
-// The adjoint of run_concat: h = g_L, then h = M^T h + g_l for l = L-1 .. 0.
-template <class T>
-void run_concat_backward(Layers<T>& layers, const Gradients<T>& grad, int64_t num_layers, T* y) {
-  const int64_t num_nodes = layers.args.num_rows, d = layers.args.d;
-  T* first = grad.places ? layers.output(num_layers, y) : nullptr;
-  Table<T> current = grad.spread(num_layers * d, d, num_nodes, first);
-  if (num_layers == 0 && !grad.places) return copy_rows<T>(current, nullptr, num_nodes, d, y, d);
-  for (int64_t layer = num_layers - 1; layer >= 0; --layer) {
-    T* out = layers.output(layer, y);
-    PropagateArgs<T> args = layers.layer_args(layer, current, out, d);
-    args.base = grad.table.data + layer * d;
-    args.base_stride = grad.table.stride;
-    args.base_places = grad.places.get();
-    run_layer(args);
-    current = {out, d};
+  void set_base(PropagateArgs<T>& args, int64_t column) const {
+    args.base = table.data + column;
+    args.base_stride = table.stride;
+    args.base_places = places.get();
   }
-}
+};
 
 Tensor propagate_backward(const Tensor& grad_, const Tensor& offsets, const Tensor& columns,
                           const Tensor& scale, const Tensor& partition, const Tensor& seed,
@@ -362,15 +236,8 @@ Tensor propagate_backward(const Tensor& grad_, const Tensor& offsets, const Tens
     using T = decltype(type);
     check_scale<T>(graph);
     const Gradients<T> gradients(grad, rows, graph.num_rows);
-    T* out = mutable_data<T>(y);
     Layers<T> layers(graph, read_seed(seed, "propagate_backward"), keep_rate, !transpose, d);
-    if (combine == Combine::concat) {
-      run_concat_backward(layers, gradients, num_layers, out);
-    } else {
-      const auto factor = static_cast<Accumulate<T>>(
-          combine == Combine::mean ? 1.0 / static_cast<double>(num_layers + 1) : 1.0);
-      run_linear_backward(layers, gradients, combine != Combine::last, factor, num_layers, out);
-    }
+    run_propagate_backward(layers, gradients, combine, num_layers, mutable_data<T>(y));
   });
   return y;
 }
