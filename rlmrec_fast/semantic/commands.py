@@ -59,10 +59,10 @@ def encode(
 ) -> None:
     """Turn the texts of a data set into the vectors that an alignment learns from.
 
-    The text of an item or user is its profile, or its title and description for want of one. `lsa` (TF-IDF and
-    truncated SVD) is built in and needs no download; `sentence-transformers:MODEL` needs `pip
-    install 'rlmrec-fast[text]'`. Run the same command again after Ctrl-C or a crash: it goes on
-    where it was, and does nothing once it is finished.
+    The text of an item or user is its profile, or its title and description for want of one.
+    `lsa` (TF-IDF and truncated SVD) is built in and needs no download;
+    `sentence-transformers:MODEL` needs `pip install 'rlmrec-fast[text]'`. Run the same command
+    again after Ctrl-C or a crash: it goes on where it was, and does nothing once it is finished.
 
     Exit codes: 0 done, 2 a wrong request.
 
