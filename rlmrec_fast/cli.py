@@ -168,6 +168,72 @@ def overlap(
 
 @app.command()
 @user_errors()
+def analyze(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="RUN...", help="Folders of trained runs.", show_default=False),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="REPORT", help="The folder to write.")
+    ] = Path("report"),
+    k: Annotated[
+        list[int] | None,
+        typer.Option("-k", help="How many neighbours; may be repeated. [10 20 50 100]"),
+    ] = None,
+    method: Annotated[str, typer.Option("--map", help="umap, pca or pacmap.")] = "umap",
+    item: Annotated[
+        list[str] | None,
+        typer.Option(help="Id of an item for a case study; may be repeated."),
+    ] = None,
+    data: DataOption = None,
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Text vectors (.npy), in place of runs.")
+    ] = None,
+    table: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=FILE", help="Embeddings (.npy), with --text; repeated."),
+    ] = None,
+    titles: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="One title a line, with --text.")
+    ] = None,
+    popularity: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Training interactions (.npy), with --text."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Decides all randomness.")] = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the report.")] = False,
+) -> None:
+    """Write a report on whether the embeddings of runs agree with the texts.
+
+    REPORT gets `index.html`, a page that needs nothing but itself, every figure as PNG and SVG,
+    `summary.json` and `table.csv`. Embeddings of any other recommender are taken as `.npy` tables.
+
+    Example: `rlmrec-fast analyze runs/base runs/contrastive runs/generative -o report`
+
+    Example: `rlmrec-fast analyze --text items.npy --table base=base.npy --table mine=mine.npy`
+    """
+    from rlmrec_fast.analysis import commands
+
+    commands.analyze(
+        commands.AnalyzeRequest(
+            runs=runs or [],
+            out=out,
+            data=data,
+            text=text,
+            tables=table or [],
+            titles=titles,
+            popularity=popularity,
+            ks=k or commands.KS,
+            method=method,
+            items=item or [],
+            seed=seed,
+            overwrite=overwrite,
+        )
+    )
+
+
+@app.command()
+@user_errors()
 def models() -> None:
     """Print the backbones, alignments and presets that can be trained, with papers and settings.
 

@@ -1,16 +1,24 @@
-"""What the command `overlap` does."""
+"""What the commands `overlap` and `analyze` do."""
 
 from __future__ import annotations
 
 import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
+from rlmrec_fast.analysis.overlap import KS
 from rlmrec_fast.analysis.overlap_table import OverlapRow, mean_gain, overlap_table
+from rlmrec_fast.analysis.subject import Subject
 from rlmrec_fast.training.inference import TrainedRun
 from rlmrec_fast.training.model import ALIGNMENTS
+
+__all__ = ["KS", "AnalyzeRequest", "analyze", "overlap"]
 
 
 def overlap(runs: list[Path], k: int, side: str, data: Path | None, as_json: bool) -> None:
@@ -31,6 +39,84 @@ def overlap(runs: list[Path], k: int, side: str, data: Path | None, as_json: boo
         table.add_section()
         table.add_row("mean gain", "", *("" if gain is None else f"{gain:+.1%}" for gain in means))
     Console(markup=False, emoji=False, highlight=False).print(table)
+
+
+@dataclass(frozen=True)
+class AnalyzeRequest:
+    """What `analyze` was asked for.
+
+    Attributes:
+        runs: folders of runs; none with `text`.
+        out: the report's folder.
+        data: the data set's folder, if it is not where it was in training.
+        text: `.npy` of text vectors, in place of runs.
+        tables: `NAME=FILE` each, with `text`.
+        titles: a text file of titles, with `text`.
+        popularity: `.npy` of training interactions, with `text`.
+        ks: how many neighbours.
+        method: of the maps.
+        items: ids of items for case studies.
+        seed: of all randomness.
+        overwrite: whether to replace a report.
+    """
+
+    runs: Sequence[Path]
+    out: Path
+    data: Path | None
+    text: Path | None
+    tables: Sequence[str]
+    titles: Path | None
+    popularity: Path | None
+    ks: Sequence[int]
+    method: str
+    items: Sequence[str]
+    seed: int
+    overwrite: bool
+
+
+def analyze(request: AnalyzeRequest) -> None:
+    """Writes the report on runs or tables, and prints what it comes to."""
+    from rlmrec_fast.analysis import report
+    from rlmrec_fast.analysis.page import answers
+
+    start = time.perf_counter()
+
+    def progress(text: str) -> None:
+        print(f"{time.perf_counter() - start:6.1f} s  {text}", file=sys.stderr)
+
+    report.check_place(request.out, request.overwrite)
+    subject = _subject(request)
+    found = report.analyze(
+        subject,
+        ks=request.ks,
+        method=request.method,
+        items=request.items,
+        seed=request.seed,
+        progress=progress,
+    )
+    progress("figures and page")
+    found.save(request.out, request.overwrite)
+    progress("done")
+    for line in (*answers(found), *found.notes, f"The report: {request.out / 'index.html'}"):
+        print(line)
+
+
+def _subject(request: AnalyzeRequest) -> Subject:
+    from rlmrec_fast.analysis.subject import from_files, from_runs
+
+    extras = {
+        "--table": request.tables,
+        "--titles": request.titles,
+        "--popularity": request.popularity,
+    }
+    if request.text is None:
+        given = [name for name, value in extras.items() if value]
+        if given:
+            raise ValueError(f"analyze: {given[0]} must come with --text (got none)")
+        return from_runs(request.runs, request.data)
+    if request.runs:
+        raise ValueError(f"analyze: runs must not be given with --text (got {request.runs[0]})")
+    return from_files(request.text, request.tables, request.titles, request.popularity)
 
 
 def _cell(row: OverlapRow, align: str) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,9 +20,12 @@ from torch import Tensor
 
 from rlmrec_fast import ops
 from rlmrec_fast.analysis.tables import Floats, Ints, Table, as_table, as_tables, directions
+from rlmrec_fast.errors import MissingExtraError
 
 TEXTS = "texts"
 """The name of the texts' space."""
+
+METHODS = {"umap": "UMAP", "pca": "PCA", "pacmap": "PaCMAP"}
 
 MAX_POINTS = 20_000
 NEAREST = 10
@@ -95,7 +99,7 @@ def map_spaces(
         seed: decides all randomness.
 
     Raises:
-        ModuleNotFoundError: the method's library is not installed; the message has the cure.
+        MissingExtraError: the method's library is not installed; the message has the cure.
         TypeError: a table is not of floats.
         ValueError: tables do not match or hold NaN or infinity, or an argument is out of range.
     """
@@ -175,7 +179,7 @@ def project_2d(table: Table, method: str = "umap", *, seed: int = 0) -> Floats:
         float64 `[n, 2]`.
 
     Raises:
-        ModuleNotFoundError: the method's library is not installed; the message has the cure.
+        MissingExtraError: the method's library is not installed; the message has the cure.
         ValueError: the method is unknown, or the table does not do.
     """
     values = as_table("project_2d", "table", table)
@@ -223,16 +227,16 @@ def one_thread() -> Iterator[None]:
 def _method(name: str) -> Callable[[Tensor, int], Floats]:
     if name == "pca":
         return lambda table, _: _pca(table)
-    if name not in ("umap", "pacmap"):
-        raise ValueError(f"project_2d: method must be one of umap, pca, pacmap (got {name!r})")
-    package = {"umap": "'rlmrec-fast[analysis]'", "pacmap": "pacmap"}[name]
+    if name not in METHODS:
+        raise ValueError(f"project_2d: method must be one of {', '.join(METHODS)} (got {name!r})")
+    cure = {"umap": "'rlmrec-fast[analysis]'", "pacmap": "pacmap"}[name]
     try:
-        library = __import__(name)
+        library = import_module(name)
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        raise ModuleNotFoundError(
-            f"maps by {name} need it installed: `pip install {package}`, or choose pca", name=name
+        raise MissingExtraError(
+            f"{error}; `pip install {cure}` brings it, or choose pca"
         ) from error
     project = _umap if name == "umap" else _pacmap
     return lambda table, seed: project(library, table, seed)

@@ -74,7 +74,7 @@ def overlap_table(
     """
     if side not in SIDES:
         raise ValueError(f"overlap: side must be one of {', '.join(SIDES)} (got {side})")
-    found: dict[str, dict[str, list[float]]] = {}
+    found: list[tuple[str, str, float]] = []
     texts: Tensor | None = None
     first: TrainedRun | None = None
     for run in runs:
@@ -84,17 +84,30 @@ def overlap_table(
         embedding = run.item_embedding if side == "items" else run.user_embedding
         settings = run.run.config.settings
         value = float(text_overlap(embedding, texts).mean())
-        found.setdefault(settings.model, {}).setdefault(settings.align, []).append(value)
+        found.append((settings.model, settings.align, value))
     if first is None:
         raise ValueError("overlap: runs must name at least one run (got none)")
-    return [
+    return list(rows_of_table(found))
+
+
+def rows_of_table(values: Iterable[tuple[str, str, float]]) -> tuple[OverlapRow, ...]:
+    """One row per backbone, in the order in which they come.
+
+    Args:
+        values: (model, alignment, mean overlap) of every run; those of one model and alignment are
+            averaged.
+    """
+    found: dict[str, dict[str, list[float]]] = {}
+    for model, align, value in values:
+        found.setdefault(model, {}).setdefault(align, []).append(value)
+    return tuple(
         OverlapRow(
             model,
             {align: mean(values) for align, values in by_align.items()},
             {align: len(values) for align, values in by_align.items()},
         )
         for model, by_align in found.items()
-    ]
+    )
 
 
 def mean_gain(rows: Sequence[OverlapRow], align: str) -> float | None:

@@ -18,6 +18,7 @@ from rlmrec_fast.analysis.maps import Maps
 from rlmrec_fast.analysis.overlap import Overlap
 from rlmrec_fast.analysis.style import Look
 from rlmrec_fast.analysis.trend import Trend
+from rlmrec_fast.errors import extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,7 +27,7 @@ Looks = Mapping[str, Look]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-SIZE = (5.4, 3.6)
+SIZE = (4.7, 3.3)
 MIN_PAIRS = 20
 """Bins with fewer pairs are not drawn."""
 
@@ -57,8 +58,8 @@ def _styled(draw: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(draw)
     def styled(*words: P.args, **options: P.kwargs) -> R:
-        from matplotlib import pyplot as plt
-
+        with extra("analysis"):
+            from matplotlib import pyplot as plt
         with plt.rc_context(_RC):
             return draw(*words, **options)
 
@@ -77,7 +78,9 @@ def plot_overlap(found: Overlap, looks: Looks | None = None, axes: Axes | None =
         axes.bar(shifted, found.mean[at], 0.92 * width, color=looks[name].colour, label=name)
         axes.errorbar(shifted, found.mean[at], error, fmt="none", ecolor=style.INK, elinewidth=1)
     for place, chance in zip(places, found.chance, strict=True):
-        line = axes.hlines(chance, place - 0.45, place + 0.45, style.INK, "dotted", linewidth=1.5)
+        line = axes.hlines(
+            chance, place - 0.45, place + 0.45, style.INK, "dotted", linewidth=1.5, zorder=4
+        )
     line.set_label("chance")
     axes.set_xticks(places, [str(k) for k in found.ks])
     axes.set_xlabel("neighbours looked at, K")
@@ -100,7 +103,7 @@ def plot_cdf(
     axes.set_ylim(0, 1.02)
     axes.set_xlabel(f"Jaccard of the {k or found.k} nearest with the texts'")
     axes.set_ylabel("share of rows at or below")
-    return _legend(axes, "lower right")
+    return _legend(axes)
 
 
 @_styled
@@ -117,7 +120,7 @@ def plot_histogram(
     axes.set_xlim(0, _reach(curves.x[1:], curves.y.cumsum(axis=1)))
     axes.set_xlabel(f"Jaccard of the {k or found.k} nearest with the texts'")
     axes.set_ylabel("share of rows")
-    return _legend(axes, "upper right")
+    return _legend(axes)
 
 
 @_styled
@@ -137,7 +140,7 @@ def plot_trend(found: Trend, looks: Looks | None = None, axes: Axes | None = Non
     axes.set_xlabel("cosine of the texts")
     axes.set_ylabel("mean cosine in the embedding")
     axes.set_title(found.basis, fontsize=8, loc="left", color=style.INK)
-    return _legend(axes)
+    return _legend(axes, "upper left")
 
 
 @_styled
@@ -237,8 +240,26 @@ def _prepare(
     return axes, style.looks(names) if looks is None else looks
 
 
-def _legend(axes: Axes, place: Any = "best") -> Axes:
-    axes.legend(loc=place)
+def _legend(axes: Axes, place: Any = None) -> Axes:
+    """Above the axes where the names fit in one line."""
+    handles, labels = axes.get_legend_handles_labels()
+    # Chance, which is drawn first in places, comes last.
+    order = sorted(range(len(labels)), key=lambda at: labels[at] == "chance")
+    handles, labels = [handles[at] for at in order], [labels[at] for at in order]
+    if place is None and sum(map(len, labels)) + 4 * len(labels) < 64:
+        axes.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(0, 1.0),
+            ncols=len(labels),
+            borderaxespad=0.2,
+            columnspacing=1.1,
+            handlelength=1.3,
+            handletextpad=0.5,
+        )
+    else:
+        axes.legend(handles, labels, loc=place or "best")
     return axes
 
 
