@@ -1,4 +1,4 @@
-"""What the commands `train`, `evaluate`, `recommend` and `models` do."""
+"""What the commands `train`, `evaluate` and `models` do."""
 
 from __future__ import annotations
 
@@ -234,23 +234,6 @@ def evaluate(run: Path, split: str, data: Path | None, as_json: bool) -> None:
         return
     state = "" if finished else "; the run is not finished"
     _print_metrics(f"{run}: {split}, epoch {trained.epoch}{state}", {split: metrics})
-
-
-def recommend(run: Path, user: str, k: int, data: Path | None, as_json: bool) -> None:
-    """Prints the best new items for a user."""
-    trained = TrainedRun.load(run, data)
-    items = trained.recommend(trained.find_user(user), k)
-    if as_json:
-        print(json.dumps({"user": user, "items": [item._asdict() for item in items]}))
-        return
-    table = Table(title=f"{trained.dataset.name}: recommended to user {user}", title_justify="left")
-    table.add_column("rank", justify="right")
-    table.add_column("item")
-    table.add_column("title")
-    table.add_column("score", justify="right")
-    for rank, item in enumerate(items, start=1):
-        table.add_row(str(rank), item.id, item.title or "", f"{item.score:.4f}")
-    _console().print(table)
 
 
 def models() -> None:
