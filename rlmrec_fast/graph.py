@@ -46,6 +46,7 @@ class InteractionGraph(CheckedTensors):
         num_users: U.
         num_items: I.
         self_loops: whether every node is its own neighbour too.
+        has_full_user: whether a user may have all items, and so no negative.
         offsets: int64 [N+1], where each row begins in `columns`.
         columns: int32 [nnz], node ids, strictly increasing inside each row.
         reverse: int64 [nnz], for the edge (r, c) at a position the position of (c, r); a self-loop
@@ -68,6 +69,7 @@ class InteractionGraph(CheckedTensors):
     num_users: int
     num_items: int
     self_loops: bool
+    has_full_user: bool
     columns: Tensor
     reverse: Tensor
     degrees: Tensor
@@ -162,6 +164,7 @@ class InteractionGraph(CheckedTensors):
             "num_users": rows["_user_offsets"].shape[0] - 1,
             "num_items": rows["_item_offsets"].shape[0] - 1,
             "self_loops": self_loops,
+            "has_full_user": _has_full_row(rows["_user_offsets"], rows["_item_offsets"]),
         }
         return cls._create({**sizes, **rows, **tensors, **_degrees(tensors["offsets"])})
 
@@ -176,7 +179,9 @@ class InteractionGraph(CheckedTensors):
             "_item_users": columns[entries:],
         }
         sizes = {"num_users": self.num_users, "num_items": self.num_items, "self_loops": False}
-        return self._create({**sizes, **parts, **rows, **_degrees(offsets)})
+        # No user has more in a part than in the whole.
+        more = {**_degrees(offsets), "has_full_user": self.has_full_user}
+        return self._create({**sizes, **parts, **rows, **more})
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the graph to `path` (.npz), aside first; an older file is replaced.
@@ -407,6 +412,10 @@ def _degrees(offsets: Tensor) -> dict[str, Tensor]:
         "inv_sqrt_degrees": inv_sqrt_degrees,
         "_inv_sqrt_degrees_single": inv_sqrt_degrees.float(),
     }
+
+
+def _has_full_row(offsets: Tensor, transposed_offsets: Tensor) -> bool:
+    return bool((offsets.diff() == len(transposed_offsets) - 1).any())
 
 
 def _ids(where: str, users: Any, items: Any) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

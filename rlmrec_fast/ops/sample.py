@@ -30,10 +30,22 @@ def sample_negatives(graph: InteractionGraph, seed: Seed) -> Tensor:
             f"sample_negatives: graph must be an InteractionGraph (got {type(graph).__name__})"
         )
     offsets, items = graph.user_items
+    if graph.has_full_user and offsets.device.type != "cpu":
+        _refuse_full_user(graph)
     negatives: Tensor = torch.ops.rlmrec_fast.sample_negatives(
         offsets, items, seed_tensor("sample_negatives", seed), graph.num_items
     )
     return negatives
+
+
+def _refuse_full_user(graph: InteractionGraph) -> None:
+    """What the CPU's kernel says by itself; a device's kernel could not without stopping it."""
+    full = (graph.user_items[0].diff() == graph.num_items).nonzero()
+    if len(full):
+        raise ValueError(
+            "sample_negatives: graph must leave every user at least one item without interaction "
+            f"(got user {int(full[0])} with all {graph.num_items} items)"
+        )
 
 
 @torch.library.register_fake("rlmrec_fast::sample_negatives")

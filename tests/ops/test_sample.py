@@ -6,6 +6,7 @@ from graphs import NAMES, make_graph
 
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.ops import reference, sample_negatives
+from rlmrec_fast.ops.sample import _refuse_full_user
 
 
 def all_but(missing: list[list[int]], num_items: int) -> InteractionGraph:
@@ -84,6 +85,17 @@ def test_a_user_who_has_all_items_is_refused_by_number():
     )
     with pytest.raises(ValueError, match=message):
         sample_negatives(graph, 0)
+    assert graph.has_full_user
+    with pytest.raises(ValueError, match=message):
+        _refuse_full_user(graph)  # as for a device's graph
+    none = graph.offsets[:0]
+    empty = graph._part(torch.zeros_like(graph.offsets), none.int(), none, graph.partition)
+    _refuse_full_user(empty)
+
+
+def test_graphs_know_whether_a_user_may_have_all_items(random_graph):
+    assert not random_graph.has_full_user
+    assert make_graph("single").has_full_user
 
 
 def test_users_without_interactions_need_no_negatives():
