@@ -11,7 +11,8 @@ with user_errors():
     import typer
 
     from rlmrec_fast.data.commands import app as data_app
-    from rlmrec_fast.semantic.commands import encode
+    from rlmrec_fast.semantic.encode_command import encode
+    from rlmrec_fast.semantic.profile_command import profile
 
 app = typer.Typer(
     help="Train, evaluate and use graph recommenders.",
@@ -21,6 +22,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(data_app, name="data")
+app.command()(profile)
 app.command()(encode)
 
 DataOption = Annotated[

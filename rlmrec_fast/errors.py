@@ -33,6 +33,9 @@ UNREACHABLE = 3
 INCOMPLETE = 4
 """Exit code where a budget is exhausted or some of the work failed."""
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C."""
+
 
 @contextmanager
 def extra(name: str) -> Iterator[None]:
@@ -78,6 +81,20 @@ def user_errors() -> Iterator[None]:
     except USER_ERRORS as error:
         _tell(error)
         raise SystemExit(2) from error
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Ends a command whose repetition goes on where it was with one line after Ctrl-C.
+
+    Raises:
+        SystemExit: With code 130.
+    """
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        print("interrupted; run the same command again to go on", file=sys.stderr)
+        raise SystemExit(INTERRUPTED) from error
 
 
 def _tell(error: Exception) -> None:

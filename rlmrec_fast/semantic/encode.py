@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from rlmrec_fast.data.dataset import MANIFEST, Dataset
 from rlmrec_fast.data.folder import check_place
 from rlmrec_fast.data.vectors import Vectors, vector_faults
 from rlmrec_fast.semantic.encoders import Encoder, EncoderOptions, create_encoder
+from rlmrec_fast.semantic.parallel import in_parallel
 from rlmrec_fast.semantic.progress import progress
 from rlmrec_fast.semantic.texts import SIDES, SideTexts
 from rlmrec_fast.semantic.vector_store import VectorStore
@@ -250,36 +249,12 @@ def _fill(store: VectorStore, encoder: Encoder, texts: SideTexts) -> int:
     total = len(texts.present)
     with progress(f"encoding {texts.side}", total, total - left) as advance:
 
-        def work(block: int) -> Vectors:
-            return encoder.encode([texts.texts[row] for row in rows[block]])
+        def work(block: int) -> None:
+            store.put(block, rows[block], encoder.encode([texts.texts[row] for row in rows[block]]))
 
-        for block, vectors in _in_parallel(work, todo, encoder.workers):
-            store.put(block, rows[block], vectors)
+        for block, _ in in_parallel(work, todo, encoder.workers):
             advance(len(rows[block]))
     return left
-
-
-def _in_parallel(work: Any, todo: list[int], workers: int) -> Iterator[tuple[int, Vectors]]:
-    """Results as they come, with at most `workers` calls under way."""
-    if workers == 1:
-        for block in todo:
-            yield block, work(block)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        waiting = iter(todo)
-        under_way: dict[Future[Vectors], int] = {}
-        try:
-            while True:
-                for block in waiting:
-                    under_way[pool.submit(work, block)] = block
-                    if len(under_way) == workers:
-                        break
-                if not under_way:
-                    return
-                for future in wait(under_way, return_when=FIRST_COMPLETED).done:
-                    yield under_way.pop(future), future.result()
-        finally:
-            pool.shutdown(cancel_futures=True)
 
 
 def with_item_means(users: Vectors, items: Vectors, dataset: Dataset, texts: SideTexts) -> Vectors:

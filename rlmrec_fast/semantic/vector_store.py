@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any
 
@@ -37,6 +38,7 @@ class VectorStore:
         records = self._journal.records
         self._table: np.memmap[Any, Any] | None = None
         self.done: set[int] = set()
+        self._lock = Lock()
         if records and self._matches(records[0]):
             self.done = {record["block"] for record in records[1:]}
             self._table = np.lib.format.open_memmap(path, mode="r+")
@@ -48,7 +50,7 @@ class VectorStore:
         return known == self._identity and self.path.is_file()
 
     def put(self, block: int, rows: Any, vectors: Vectors) -> None:
-        """Writes a block; it counts as done once the disk has it.
+        """Writes a block, from any thread; it counts as done once the disk has it.
 
         Args:
             block: Its number.
@@ -58,21 +60,21 @@ class VectorStore:
         Raises:
             ValueError: The vectors are as wide as none before, or too few, or not finite.
         """
-        width = int(vectors.shape[1])
-        if self._table is None:
-            self._start(width)
-        assert self._table is not None
-        if vectors.shape != (len(rows), self._table.shape[1]):
-            raise ValueError(
-                f"encode: the encoder must give {len(rows)} vectors of size"
-                f" {self._table.shape[1]} (got {vectors.shape})"
-            )
-        if not np.isfinite(vectors).all():
-            raise ValueError("encode: the encoder must give finite vectors (got NaN or infinity)")
-        self._table[rows] = vectors
-        self._table.flush()
-        self._journal.append({"block": block})
-        self.done.add(block)
+        with self._lock:
+            if self._table is None:
+                self._start(int(vectors.shape[1]))
+            assert self._table is not None
+            if vectors.shape != (len(rows), self._table.shape[1]):
+                raise ValueError(
+                    f"encode: the encoder must give {len(rows)} vectors of size"
+                    f" {self._table.shape[1]} (got {vectors.shape})"
+                )
+            if not np.isfinite(vectors).all():
+                raise ValueError("encode: the encoder must give finite vectors (got NaN, infinity)")
+            self._table[rows] = vectors
+            self._table.flush()
+            self._journal.append({"block": block})
+            self.done.add(block)
 
     def _start(self, width: int) -> None:
         with writing_aside(self.path) as aside:

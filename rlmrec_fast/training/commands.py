@@ -17,6 +17,7 @@ from rich.table import Table
 
 from rlmrec_fast import alignment
 from rlmrec_fast.backbones import BACKBONES
+from rlmrec_fast.errors import INTERRUPTED
 from rlmrec_fast.memory import keep_freed_memory
 from rlmrec_fast.training.evaluation import CUTOFFS
 from rlmrec_fast.training.inference import TrainedRun
@@ -42,9 +43,6 @@ from rlmrec_fast.training.trainer import (
 
 if TYPE_CHECKING:
     from rlmrec_fast.data import Dataset
-
-INTERRUPTED = 130
-"""Exit code after Ctrl-C."""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rlmrec_fast.errors import user_errors
+from rlmrec_fast.errors import resumable, user_errors
 
 if TYPE_CHECKING:
     from rlmrec_fast.semantic.encode import EncodeReport
@@ -80,11 +80,11 @@ def encode(
     if threads is not None:
         _set_threads(threads)
     options = EncoderOptions(dim, seed, max_tokens, batch_size, device)
-    report = run(
-        EncodeRequest(
-            data, encoder, out, options, dtype, users_from_items, allow_zero_vectors, overwrite
-        )
+    request = EncodeRequest(
+        data, encoder, out, options, dtype, users_from_items, allow_zero_vectors, overwrite
     )
+    with resumable():
+        report = run(request)
     typer.echo(json.dumps(report.facts()) if as_json else _words(report))
 
 
