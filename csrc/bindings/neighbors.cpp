@@ -77,17 +77,18 @@ class Neighbors {
 
   void run() {
     const int64_t padded = blocks_ * kNeighborBlock;
-    args_.capacity = std::min(2 * args_.k + 32, args_.num_rows);
+    const int64_t room = std::min(2 * args_.k + kCollectedLanes, args_.num_rows);
+    args_.capacity = (room / kCollectedLanes + 2) * kCollectedLanes;
     const Scratch<double> mean(args_.stride);
-    const Scratch<float> rows(5 * padded);
+    const Scratch<float> rows(6 * padded);
     const Scratch<int32_t> counts(padded);
     const Scratch<int16_t> integers(padded * ((args_.d + 1) / 2 * 2));
     const Scratch<char> collected(args_.num_rows * args_.capacity * kCollectedBytes);
     set_mean(mean.get());
     args_.mean = mean.get();
     float* by_row = rows.get();
-    for (float** field :
-         {&args_.shifts, &args_.radii, &args_.peaks, &args_.margins, &args_.limits}) {
+    for (float** field : {&args_.shifts, &args_.radii, &args_.steps, &args_.errors, &args_.margins,
+                          &args_.limits}) {
       *field = by_row;
       by_row += padded;
     }
@@ -115,8 +116,9 @@ class Neighbors {
 
   void screen() {
     parallel_parts(blocks_, [&](int64_t block) { RLMREC_FAST_CALL(measure_block, args_, block); });
-    RLMREC_FAST_CALL(start_screen, args_);
+    RLMREC_FAST_CALL(choose_step, args_);
     parallel_parts(blocks_, [&](int64_t block) { RLMREC_FAST_CALL(pack_block, args_, block); });
+    RLMREC_FAST_CALL(start_screen, args_);
     const BlockPairs pairs(blocks_);
     const std::unique_ptr<std::mutex[]> in_use(new std::mutex[blocks_]);
     parallel_parts(pairs.count(), [&](int64_t index) {

@@ -1,201 +1,36 @@
 #include "cpu/neighbors.h"
 
-#include <algorithm>
-#include <cmath>
-#include <limits>
-#include <memory>
-
-#include "cpu/vec.h"
+#include "cpu/lanes.h"
+#include "cpu/neighbors_collect.h"
 
 namespace rlmrec_fast::RLMREC_FAST_ISA {
 namespace {
 
-// Rows whose estimates with kPanels panels of rows stay in registers. Sums of integers are ready
-// after one cycle, so a few of them suffice.
+// Rows whose sums with kPanels panels stay in registers. Few rows: to spread an integer over a
+// vector costs more than to load one.
 #if defined(__AVX512F__)
-constexpr int kRows = 8;
-#else
 constexpr int kRows = 4;
+#else
+constexpr int kRows = 2;
 #endif
-constexpr int kPanels = 2;
-constexpr int kPanel = kLanes<float>;
+constexpr int kPanels = 4;
 constexpr int kColumns = kPanels * kPanel;
 static_assert(kNeighborBlock % kColumns == 0 && kPanel % kRows == 0);
 
+// Columns whose products are summed as integers, before sums go on as float32. The fewer, the finer
+// the integers can be.
+constexpr int64_t kChunk = 128;
+static_assert(kChunk % kDirectionLanes == 0);
 // Neither an element nor a sum of products may leave its integers. No sum of some products is
 // greater than the lengths of both rows multiplied, so those must stay below the root of 2^31.
 constexpr double kLargestElement = 32767, kLargestLength = 46340;
+// Rounding to integers makes a chunk longer by at most half the root of its columns.
+constexpr double kLongerChunk = 6;
 
-constexpr float kNever = std::numeric_limits<float>::infinity();
-
-using Ints = typename VectorOf<int32_t, kVectorBytes>::type;
 using Shorts = typename VectorOf<int16_t, kVectorBytes>::type;
-
-struct Collected {
-  float estimate;
-  int32_t row;
-};
-static_assert(sizeof(Collected) == kCollectedBytes);
-
-struct Exact {
-  double cosine;
-  int32_t row;
-};
-
-struct HigherEstimate {
-  bool operator()(const Collected& a, const Collected& b) const { return a.estimate > b.estimate; }
-};
-struct Nearer {
-  bool operator()(const Exact& a, const Exact& b) const {
-    return a.cosine > b.cosine || (a.cosine == b.cosine && a.row < b.row);
-  }
-};
-struct AtLeast {
-  float limit;
-  bool operator()(const Collected& pair) const { return pair.estimate >= limit; }
-};
-
-// kLanes<double> elements, widened.
-RLMREC_FAST_INLINE Vec<double> load_doubles(const double* p) { return load(p); }
-RLMREC_FAST_INLINE Vec<double> load_doubles(const float* p) {
-  using Half = typename VectorOf<float, kVectorBytes / 2>::type;
-  return __builtin_convertvector(load_bits<Half>(p), Vec<double>);
-}
-
-// The dot product of two rows padded to a multiple of kDirectionLanes. Column c is added to sum c
-// mod kDirectionLanes, whatever the vectors' size.
-template <class A, class B>
-RLMREC_FAST_INLINE double dot(const A* a, const B* b, int64_t padded) {
-  constexpr int kSums = kDirectionLanes / kLanes<double>;
-  Vec<double> sums[kSums] = {};
-  for (int64_t column = 0; column < padded; column += kDirectionLanes) {
-#pragma GCC unroll 8
-    for (int s = 0; s < kSums; ++s) {
-      const int64_t place = column + s * kLanes<double>;
-      sums[s] += load_doubles(a + place) * load_doubles(b + place);
-    }
-  }
-  for (int half = kSums / 2; half > 0; half /= 2) {
-    for (int s = 0; s < half; ++s) sums[s] += sums[s + half];
-  }
-  return horizontal_sum<double>(sums[0]);
-}
-
-RLMREC_FAST_INLINE float next_above(double value) {
-  return std::nextafter(static_cast<float>(value), kNever);
-}
-RLMREC_FAST_INLINE float next_below(double value) {
-  return std::nextafter(static_cast<float>(value), -kNever);
-}
+using Estimates = float[kNeighborBlock][kColumns];
 
 int64_t even(int64_t d) { return (d + 1) / 2 * 2; }
-
-template <class T>
-Collected* collected_by(const NeighborArgs<T>& args, int64_t row) {
-  return static_cast<Collected*>(args.collected) + row * args.capacity;
-}
-
-// The cosines of a row with those that it has collected. wide has room for a direction.
-template <class T>
-void find_cosines(const NeighborArgs<T>& args, int64_t row, double* wide, Exact* found) {
-  const T* direction = args.directions + row * args.stride;
-  std::copy(direction, direction + args.stride, wide);
-  const Collected* pairs = collected_by(args, row);
-  for (int64_t c = 0; c < args.counts[row]; ++c) {
-    const int32_t other = pairs[c].row;
-    found[c] = {dot(wide, args.directions + other * args.stride, args.stride), other};
-  }
-}
-
-// Drops what cannot be among the k nearest, judging by estimates, and raises the limit.
-template <class T>
-void drop_by_estimate(const NeighborArgs<T>& args, int64_t row) {
-  Collected* pairs = collected_by(args, row);
-  const int64_t k = args.k, count = args.counts[row];
-  if (count <= k) return;
-  std::nth_element(pairs, pairs + (k - 1), pairs + count, HigherEstimate{});
-  // k cosines are at least this estimate less a margin, and no other one is above its own and one.
-  const double kth = pairs[k - 1].estimate, margin = args.margins[row];
-  args.limits[row] = std::max(args.limits[row], next_below(kth - 2 * margin));
-  Collected* end = std::partition(pairs + k, pairs + count, AtLeast{args.limits[row]});
-  args.counts[row] = static_cast<int32_t>(end - pairs);
-}
-
-// Keeps the k nearest of what is collected, by cosine.
-template <class T>
-void drop_by_cosine(const NeighborArgs<T>& args, int64_t row) {
-  const std::unique_ptr<double[]> wide(new double[args.stride]);
-  const std::unique_ptr<Exact[]> found(new Exact[args.counts[row]]);
-  find_cosines(args, row, wide.get(), found.get());
-  std::nth_element(found.get(), found.get() + (args.k - 1), found.get() + args.counts[row],
-                   Nearer{});
-  Collected* pairs = collected_by(args, row);
-  for (int64_t c = 0; c < args.k; ++c) {
-    pairs[c] = {static_cast<float>(found[c].cosine), found[c].row};
-  }
-  args.counts[row] = static_cast<int32_t>(args.k);
-  const double kth = found[args.k - 1].cosine;
-  args.limits[row] = std::max(args.limits[row], next_below(kth - args.margins[row]));
-}
-
-template <class T>
-void collect(const NeighborArgs<T>& args, int64_t row, int64_t other, float estimate) {
-  if (!(estimate >= args.limits[row])) return;  // it rose within this tile
-  collected_by(args, row)[args.counts[row]++] = {estimate, static_cast<int32_t>(other)};
-  if (args.counts[row] < args.capacity) return;
-  drop_by_estimate(args, row);
-  // Where margins leave too many, such as of equal rows, only cosines can tell.
-  if (args.counts[row] - args.k > (args.capacity - args.k) / 2) drop_by_cosine(args, row);
-}
-
-// One bit for each lane of a that is at least b's.
-RLMREC_FAST_INLINE uint32_t lanes_at_least(Vec<float> a, Vec<float> b) {
-#if defined(__AVX512F__)
-  return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
-#else
-  const auto above = a >= b;
-#  if defined(__AVX2__)
-  return static_cast<uint32_t>(_mm256_movemask_ps(load_bits<__m256>(&above)));
-#  elif defined(__SSE2__)
-  return static_cast<uint32_t>(_mm_movemask_ps(load_bits<__m128>(&above)));
-#  else
-  uint32_t lanes = 0;
-  for (int lane = 0; lane < kPanel; ++lane) {
-    lanes |= static_cast<uint32_t>(above[lane] & 1) << lane;
-  }
-  return lanes;
-#  endif
-#endif
-}
-
-// Offers the pairs of kRows rows and kColumns others to both sides; those within one block once.
-template <class T>
-void collect_tile(const NeighborArgs<T>& args, const float (&estimates)[kRows][kColumns],
-                  int64_t row, int64_t column) {
-  const int64_t rows = std::min<int64_t>(kRows, args.num_rows - row);
-  for (int64_t i = 0; i < rows; ++i) {
-    const int64_t own = row + i;
-    for (int p = 0; p < kPanels; ++p) {
-      const int64_t first = column + p * kPanel;
-      // Of the panel's rows only those of higher number than this one, and none of the padding.
-      const int64_t end = std::clamp<int64_t>(args.num_rows - first, 0, kPanel);
-      const int64_t begin = std::clamp<int64_t>(own + 1 - first, 0, kPanel);
-      const auto wanted =
-          static_cast<uint32_t>((uint64_t{1} << end) - 1) & ~((uint32_t{1} << begin) - 1);
-      const Vec<float> values = load(estimates[i] + p * kPanel);
-      uint32_t ours = wanted & lanes_at_least(values, broadcast<float>(args.limits[own]));
-      uint32_t theirs = wanted & lanes_at_least(values, load(args.limits + first));
-      for (; ours != 0; ours &= ours - 1) {
-        const int lane = __builtin_ctz(ours);
-        collect(args, own, first + lane, estimates[i][p * kPanel + lane]);
-      }
-      for (; theirs != 0; theirs &= theirs - 1) {
-        const int lane = __builtin_ctz(theirs);
-        collect(args, first + lane, own, estimates[i][p * kPanel + lane]);
-      }
-    }
-  }
-}
 
 // sum + a[0] * b[0] + a[1] * b[1] of neighbouring 16-bit lanes.
 RLMREC_FAST_INLINE Ints add_products(Ints sum, Shorts a, Shorts b) {
@@ -223,21 +58,114 @@ RLMREC_FAST_INLINE Shorts broadcast_pair(const int16_t* pair) {
   return load_bits<Shorts>(&words);
 }
 
-// Sums of the products of kRows rows with kPanels panels. Panels hold pairs of columns, row by row:
-// [pairs][kPanel][2].
-RLMREC_FAST_INLINE void multiply(const int16_t* rows, const int16_t* panels, int64_t pairs,
-                                 Ints (&sums)[kRows][kPanels]) {
-#pragma GCC unroll 8
-  for (int i = 0; i < kRows; ++i) sums[i][0] = sums[i][1] = Ints{};
+// Sums of the products of kRows rows with kPanels panels, which are `apart`. Panels hold pairs of
+// columns, row by row: [pairs][kPanel][2].
+RLMREC_FAST_INLINE void multiply(const int16_t* rows, const int16_t* panels, int64_t apart,
+                                 int64_t pairs, Ints (&sums)[kRows][kPanels]) {
+#pragma GCC unroll 4
+  for (int i = 0; i < kRows; ++i) {
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) sums[i][p] = Ints{};
+  }
   for (int64_t pair = 0; pair < pairs; ++pair) {
-    const auto low = load_bits<Shorts>(panels + pair * kPanel * 2);
-    const auto high = load_bits<Shorts>(panels + (pairs + pair) * kPanel * 2);
-#pragma GCC unroll 8
+    Shorts values[kPanels];
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      values[p] = load_bits<Shorts>(panels + p * apart + pair * kPanel * 2);
+    }
+#pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       const Shorts own = broadcast_pair(rows + (pair * kPanel + i) * 2);
-      sums[i][0] = add_products(sums[i][0], own, low);
-      sums[i][1] = add_products(sums[i][1], own, high);
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) sums[i][p] = add_products(sums[i][p], own, values[p]);
     }
+  }
+}
+
+// Estimates of the rows [row, row_end) with kPanels panels from column on.
+template <class T>
+void estimate_columns(const NeighborArgs<T>& args, int64_t row, int64_t row_end, int64_t column,
+                      Estimates& estimates) {
+  const int64_t columns = even(args.d);
+  const Vec<float> scale = broadcast<float>(static_cast<float>(args.step * args.step));
+  for (int64_t r = row; r < row_end; ++r) {
+    const Vec<float> own = broadcast<float>(args.shifts[r]);
+    for (int p = 0; p < kColumns; p += kPanel) {
+      store(estimates[r - row] + p, own + load(args.shifts + column + p));
+    }
+  }
+  // A chunk of the panels stays in the first cache while all rows pass by.
+  for (int64_t chunk = 0; chunk < columns; chunk += kChunk) {
+    const int64_t pairs = std::min(kChunk, columns - chunk) / 2;
+    const int16_t* panels = args.integers + column * columns + chunk * kPanel;
+    for (int64_t r = row; r < row_end; r += kRows) {
+      Ints sums[kRows][kPanels];
+      multiply(args.integers + r / kPanel * kPanel * columns + chunk * kPanel + r % kPanel * 2,
+               panels, columns * kPanel, pairs, sums);
+#pragma GCC unroll 4
+      for (int i = 0; i < kRows; ++i) {
+        float* out = estimates[r - row + i];
+#pragma GCC unroll 4
+        for (int p = 0; p < kPanels; ++p) {
+          const Vec<float> sum = __builtin_convertvector(sums[i][p], Vec<float>);
+          store(out + p * kPanel, load(out + p * kPanel) + sum * scale);
+        }
+      }
+    }
+  }
+}
+
+// Exchanges the odd blocks of kBlock lanes of a with the even ones of b.
+template <int kBlock>
+RLMREC_FAST_INLINE void exchange(Vec<float>& a, Vec<float>& b) {
+  constexpr auto first = [](int lane) {
+    return lane / kBlock % 2 == 0 ? lane : kPanel + lane - kBlock;
+  };
+  constexpr auto second = [](int lane) {
+    return lane / kBlock % 2 == 0 ? lane + kBlock : kPanel + lane;
+  };
+  const Vec<float> evens = shuffle<float>(a, b, first, Lanes<float>{});
+  b = shuffle<float>(a, b, second, Lanes<float>{});
+  a = evens;
+}
+
+template <int kBlock = 1>
+RLMREC_FAST_INLINE void transpose(Vec<float> (&rows)[kPanel]) {
+  if constexpr (kBlock < kPanel) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kPanel; ++i) {
+      if (i / kBlock % 2 == 0) exchange<kBlock>(rows[i], rows[i + kBlock]);
+    }
+    transpose<2 * kBlock>(rows);
+  }
+}
+
+// One bit for each of the rows [first, first + kPanel) that lies in [begin, end).
+RLMREC_FAST_INLINE uint32_t lanes_within(int64_t first, int64_t begin, int64_t end) {
+  const int64_t low = std::clamp<int64_t>(begin - first, 0, kPanel);
+  const int64_t high = std::clamp<int64_t>(end - first, low, kPanel);
+  return static_cast<uint32_t>((uint64_t{1} << high) - (uint64_t{1} << low));
+}
+
+// Offers the rows of two panels, of which the first is not the later one, to each other.
+template <class T>
+RLMREC_FAST_INLINE void offer_panels(const NeighborArgs<T>& args, int64_t row, int64_t column,
+                                     const float* estimates) {
+  Vec<float> values[kPanel];
+#pragma GCC unroll 16
+  for (int i = 0; i < kPanel; ++i) values[i] = load(estimates + i * kColumns);
+  const int64_t num_rows = args.num_rows;
+  const bool whole = row != column && column + kPanel <= num_rows;
+  const int64_t rows = std::min<int64_t>(kPanel, num_rows - row);
+  const int64_t columns = std::min<int64_t>(kPanel, num_rows - column);
+  for (int64_t i = 0; i < rows; ++i) {
+    const uint32_t wanted = whole ? ~uint32_t{0} : lanes_within(column, row + i + 1, num_rows);
+    offer(args, row + i, column, load(estimates + i * kColumns), wanted);
+  }
+  transpose(values);
+  for (int64_t j = 0; j < columns; ++j) {
+    const uint32_t wanted = whole ? ~uint32_t{0} : lanes_within(row, 0, column + j);
+    offer(args, column + j, row, values[j], wanted);
   }
 }
 
@@ -246,6 +174,12 @@ template <class T>
 void write_first_rows(const NeighborArgs<T>& args, int64_t row) {
   int64_t* out = args.neighbors + row * args.width;
   for (int64_t j = 0; j < args.k; ++j) out[j] = j < row ? j : j + 1;
+}
+
+template <class T>
+bool is_zero(const NeighborArgs<T>& args, int64_t row) {
+  const T* direction = args.directions + row * args.stride;
+  return std::all_of(direction, direction + args.d, [](T value) { return value == 0; });
 }
 
 }  // namespace
@@ -279,122 +213,129 @@ template <class T>
 void measure_block(const NeighborArgs<T>& args, int64_t block) {
   const double center = dot(args.mean, args.mean, args.stride);
   for (int64_t row = block * kNeighborBlock; row < (block + 1) * kNeighborBlock; ++row) {
-    args.shifts[row] = args.radii[row] = args.peaks[row] = 0;
+    args.shifts[row] = args.radii[row] = args.steps[row] = 0;
     if (row >= args.num_rows) continue;
     const T* direction = args.directions + row * args.stride;
-    Vec<double> squares = {}, peaks = {};
-    for (int64_t c = 0; c < args.stride; c += kLanes<double>) {
-      const Vec<double> value = load_doubles(direction + c) - load(args.mean + c);
-      const Vec<double> magnitude = value < 0 ? -value : value;
-      squares += value * value;
-      peaks = magnitude > peaks ? magnitude : peaks;
+    double square = 0, longest = 0;
+    Vec<double> peaks = {};
+    for (int64_t chunk = 0; chunk < args.stride; chunk += kChunk) {
+      const int64_t end = std::min(args.stride, chunk + kChunk);
+      Vec<double> squares = {};
+      for (int64_t c = chunk; c < end; c += kLanes<double>) {
+        const Vec<double> value = load_doubles(direction + c) - load(args.mean + c);
+        const Vec<double> magnitude = value < 0 ? -value : value;
+        squares += value * value;
+        peaks = magnitude > peaks ? magnitude : peaks;
+      }
+      const double chunk_square = horizontal_sum<double>(squares);
+      square += chunk_square;
+      longest = std::max(longest, chunk_square);
     }
     double peak = 0;
     for (int lane = 0; lane < kLanes<double>; ++lane) peak = std::max<double>(peak, peaks[lane]);
     // x.y = (x - m).(y - m) + (x.m - m.m / 2) + (y.m - m.m / 2)
     args.shifts[row] = static_cast<float>(dot(args.mean, direction, args.stride) - center / 2);
-    args.radii[row] = next_above(std::sqrt(horizontal_sum<double>(squares)));
-    args.peaks[row] = next_above(peak);
+    args.radii[row] = next_above(std::sqrt(square));
+    args.steps[row] = next_above(
+        std::max(peak / kLargestElement, std::sqrt(longest) / (kLargestLength - kLongerChunk)));
   }
 }
 
 template <class T>
-void start_screen(NeighborArgs<T>& args) {
-  double radius = 0, peak = 0, shift = 0;
-  for (int64_t row = 0; row < args.num_rows; ++row) {
-    radius = std::max<double>(radius, args.radii[row]);
-    peak = std::max<double>(peak, args.peaks[row]);
-    shift = std::max<double>(shift, std::abs(args.shifts[row]));
-  }
-  // Rounding to integers makes a row longer or shorter by at most this many steps.
-  const double rounding = 0.5001 * std::sqrt(static_cast<double>(args.d)) + 1;
-  const double step = std::max(radius / (kLargestLength - rounding), peak / kLargestElement);
-  args.step = step > 0 ? step : 1;
-  const double lost = rounding * args.step, longest = radius + lost;
-  for (int64_t row = 0; row < args.num_rows; ++row) {
-    // Rounded rows: x.y - x'.y' = (x - x').y' + x.(y - y'). Then four roundings of the estimate;
-    // 2^-22 is more than what remains: those of shifts, and of exact cosines when kept as float32.
-    const double margin =
-        lost * (longest + args.radii[row]) + 0x1p-22 * (longest * longest + 2 * shift) + 0x1p-22;
-    args.margins[row] = next_above(margin);
-    const T* direction = args.directions + row * args.stride;
-    const bool zero =
-        std::all_of(direction, direction + args.d, [](T value) { return value == 0; });
-    args.limits[row] = zero ? kNever : -kNever;
-    args.counts[row] = 0;
-  }
-  std::fill(args.limits + args.num_rows,
-            args.limits + neighbor_blocks(args.num_rows) * kNeighborBlock, kNever);
+void choose_step(NeighborArgs<T>& args) {
+  args.step = *std::max_element(args.steps, args.steps + args.num_rows);
+  if (args.step == 0) args.step = 1;
 }
 
 template <class T>
 void pack_block(const NeighborArgs<T>& args, int64_t block) {
+  constexpr double kRound = 0x1.8p52;  // added and subtracted, leaves a whole number
+  using Whole = typename VectorOf<int32_t, kVectorBytes / 2>::type;
   const int64_t columns = even(args.d);
   const double scale = 1 / args.step;
+  const std::unique_ptr<int32_t[]> whole(new int32_t[args.stride]);
   for (int64_t row = block * kNeighborBlock; row < (block + 1) * kNeighborBlock; ++row) {
-    int16_t* out = args.integers + row / kPanel * kPanel * columns + row % kPanel * 2;
-    const T* direction = args.directions + std::min(row, args.num_rows - 1) * args.stride;
-    const double kept = row < args.num_rows ? scale : 0;
-    for (int64_t c = 0; c < columns; ++c) {
-      // Padding of directions and of the mean is zero. No element is larger than kLargestElement.
-      const double value = c < args.d ? (direction[c] - args.mean[c]) * kept : 0;
-      out[c / 2 * kPanel * 2 + c % 2] = static_cast<int16_t>(value + (value < 0 ? -0.5 : 0.5));
+    const bool real = row < args.num_rows;
+    const T* direction = args.directions + (real ? row : 0) * args.stride;
+    const double kept_scale = real ? scale : 0;
+    Vec<double> squares = {};
+    for (int64_t c = 0; c < args.stride; c += kLanes<double>) {
+      const Vec<double> value = (load_doubles(direction + c) - load(args.mean + c)) * kept_scale;
+      const Vec<double> rounded = (value + kRound) - kRound;
+      squares += (rounded - value) * (rounded - value);
+      const Whole numbers = __builtin_convertvector(rounded, Whole);
+      std::memcpy(whole.get() + c, &numbers, sizeof numbers);
     }
+    int16_t* out = args.integers + row / kPanel * kPanel * columns + row % kPanel * 2;
+    for (int64_t c = 0; c < columns; c += 2) {
+      out[c * kPanel] = static_cast<int16_t>(whole[c]);
+      out[c * kPanel + 1] = static_cast<int16_t>(whole[c + 1]);
+    }
+    args.errors[row] = next_above(std::sqrt(horizontal_sum<double>(squares)) * args.step);
+  }
+}
+
+template <class T>
+void start_screen(const NeighborArgs<T>& args) {
+  double radius = 0, error = 0, shift = 0;
+  for (int64_t row = 0; row < args.num_rows; ++row) {
+    radius = std::max<double>(radius, args.radii[row]);
+    error = std::max<double>(error, args.errors[row]);
+    shift = std::max<double>(shift, std::abs(args.shifts[row]));
+  }
+  const double longest = radius + error;
+  const double roundings = 0x1.1p-24 * static_cast<double>(2 * (args.d / kChunk + 1) + 2);
+  for (int64_t row = 0; row < args.num_rows; ++row) {
+    // Rounded rows: x.y - x'.y' = (x - x').y' + x.(y - y'). Then the sums as float32, and 2^-22 is
+    // more than what remains: the rounding of shifts, and of exact cosines when kept as float32.
+    const double margin = args.errors[row] * longest + args.radii[row] * error +
+                          roundings * (longest * longest + 2 * shift) + 0x1p-22;
+    args.margins[row] = next_above(1.0001 * margin);
+    args.limits[row] = is_zero(args, row) ? kNever : -kNever;
+    args.counts[row] = 0;
   }
 }
 
 template <class T>
 void screen_blocks(const NeighborArgs<T>& args, int64_t first, int64_t second) {
-  const int64_t columns = even(args.d);
   const int64_t first_row = first * kNeighborBlock, first_column = second * kNeighborBlock;
-  const int64_t last_row = std::min(args.num_rows, first_row + kNeighborBlock);
+  const int64_t whole_rows = (args.num_rows + kPanel - 1) / kPanel * kPanel;
+  const int64_t last_row = std::min(whole_rows, first_row + kNeighborBlock);
   const int64_t last_column = std::min(args.num_rows, first_column + kNeighborBlock);
-  const Vec<float> scale = broadcast<float>(static_cast<float>(args.step * args.step));
-  alignas(kVectorBytes) float estimates[kRows][kColumns];
-  // Panels stay in the first cache while all rows pass by.
+  alignas(kVectorBytes) Estimates estimates;
   for (int64_t column = first_column; column < last_column; column += kColumns) {
     // Within one block, a pair belongs to its row of lower number.
     const int64_t row_end = first == second ? std::min(last_row, column + kColumns) : last_row;
-    const Vec<float> low = load(args.shifts + column), high = load(args.shifts + column + kPanel);
-    for (int64_t row = first_row; row < row_end; row += kRows) {
-      Ints sums[kRows][kPanels];
-      multiply(args.integers + row / kPanel * kPanel * columns + row % kPanel * 2,
-               args.integers + column * columns, columns / 2, sums);
-#pragma GCC unroll 8
-      for (int i = 0; i < kRows; ++i) {
-        const Vec<float> own = broadcast<float>(args.shifts[row + i]);
-        store(estimates[i], __builtin_convertvector(sums[i][0], Vec<float>) * scale + (own + low));
-        store(estimates[i] + kPanel,
-              __builtin_convertvector(sums[i][1], Vec<float>) * scale + (own + high));
+    estimate_columns(args, first_row, row_end, column, estimates);
+    for (int64_t row = first_row; row < row_end; row += kPanel) {
+      for (int64_t panel = 0; panel < kColumns; panel += kPanel) {
+        if (row > column + panel || column + panel >= last_column) continue;
+        offer_panels(args, row, column + panel, estimates[row - first_row] + panel);
       }
-      collect_tile(args, estimates, row, column);
     }
   }
 }
 
 template <class T>
 void write_neighbors(const NeighborArgs<T>& args, int64_t begin, int64_t end) {
-  const std::unique_ptr<double[]> wide(new double[args.stride]);
-  const std::unique_ptr<Exact[]> found(new Exact[args.capacity]);
+  const Workspace workspace(args);
   for (int64_t row = begin; row < end; ++row) {
     int64_t* out = args.neighbors + row * args.width;
     std::fill(out + args.k, out + args.width, int64_t{-1});
     if (args.limits[row] == kNever) {
       write_first_rows(args, row);
-      continue;
+    } else {
+      write_nearest(args, row, workspace);
     }
-    drop_by_estimate(args, row);
-    find_cosines(args, row, wide.get(), found.get());
-    std::partial_sort(found.get(), found.get() + args.k, found.get() + args.counts[row], Nearer{});
-    for (int64_t j = 0; j < args.k; ++j) out[j] = found[j].row;
   }
 }
 
 #define RLMREC_FAST_INSTANTIATE(T)                                                             \
   template int64_t find_directions(const T*, int64_t, int64_t, int64_t, int64_t, T*, int64_t); \
   template void measure_block(const NeighborArgs<T>&, int64_t);                                \
-  template void start_screen(NeighborArgs<T>&);                                                \
+  template void choose_step(NeighborArgs<T>&);                                                 \
   template void pack_block(const NeighborArgs<T>&, int64_t);                                   \
+  template void start_screen(const NeighborArgs<T>&);                                          \
   template void screen_blocks(const NeighborArgs<T>&, int64_t, int64_t);                       \
   template void write_neighbors(const NeighborArgs<T>&, int64_t, int64_t);
 RLMREC_FAST_INSTANTIATE(float)

@@ -28,8 +28,8 @@ namespace rlmrec_fast {
 constexpr int64_t kNeighborBlock = 192;
 // Directions are padded with zeros to a multiple of this.
 constexpr int64_t kDirectionLanes = 16;
-// Bytes of a collected pair.
-constexpr int64_t kCollectedBytes = 8;
+// Bytes of a collected pair, and how many pairs are collected at a time at most.
+constexpr int64_t kCollectedBytes = 8, kCollectedLanes = 16;
 // So that rounding to integers stays small beside the longest row of them.
 constexpr int64_t kMostNeighborColumns = int64_t{1} << 28;
 
@@ -48,14 +48,15 @@ struct NeighborArgs {
   const double* mean;  // stride, padded with zeros. Any numbers do; the mean does best
   float* shifts;       // by row: estimate = scale * sum of integers' products + both shifts
   float* radii;        // by row: at least the length of its difference from the mean
-  float* peaks;        // by row: at least the largest element of that
+  float* steps;        // by row: integers that stand for less would be too large
   double step;         // what one of the integers stands for
+  float* errors;       // by row: at least the length of what rounding to integers loses
   int16_t* integers;   // by row, padded to an even number of columns, packed
   float* margins;      // by row: how far an estimate can be from the cosine
   float* limits;       // by row: lower estimates need not be collected
   int32_t* counts;     // by row: how many pairs are collected
   void* collected;     // num_rows x capacity x kCollectedBytes
-  int64_t capacity;    // more than k
+  int64_t capacity;    // more than k by kCollectedLanes or more, and a multiple of that
   int64_t* neighbors;  // num_rows x width; columns from k on become -1
   int64_t width;
 };
@@ -67,12 +68,14 @@ RLMREC_FAST_PER_ISA(
     template <class T>
     int64_t find_directions(const T* table, int64_t table_stride, int64_t d, int64_t begin,
                             int64_t end, T* directions, int64_t stride);
-    // Shifts, radii and peaks of the rows of a block.
+    // Shifts, radii and steps of the rows of a block.
     template <class T> void measure_block(const NeighborArgs<T>& args, int64_t block);
-    // The step, and margins, limits and counts of all rows.
-    template <class T> void start_screen(NeighborArgs<T>& args);
-    // Integers of the rows of a block.
+    // The step.
+    template <class T> void choose_step(NeighborArgs<T>& args);
+    // Integers and errors of the rows of a block.
     template <class T> void pack_block(const NeighborArgs<T>& args, int64_t block);
+    // Margins, limits and counts of all rows.
+    template <class T> void start_screen(const NeighborArgs<T>& args);
     // Estimates each pair of rows of two blocks, which may be the same one, and collects: changes
     // limits and counts of their rows, and what they collected.
     template <class T>

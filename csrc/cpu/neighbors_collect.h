@@ -1,0 +1,324 @@
+// What a row collects for cpu/neighbors.h, and what becomes of it. Included by neighbors.cpp alone.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <memory>
+
+#include "cpu/lanes.h"
+#include "cpu/neighbors.h"
+#include "cpu/vec.h"
+
+namespace rlmrec_fast::RLMREC_FAST_ISA {
+namespace {
+
+constexpr int kPanel = kLanes<float>;
+static_assert(kPanel <= kCollectedLanes);
+
+constexpr float kNever = std::numeric_limits<float>::infinity();
+// How many rows ahead, and by what steps, memory is asked for directions.
+constexpr int64_t kAhead = 2, kLine = 64;
+// Between these numbers of rows, counting sorts faster than std::sort, whose branches are random.
+constexpr int64_t kCountedLeast = 8, kCountedMost = 256;
+
+using Ints = typename VectorOf<int32_t, kVectorBytes>::type;
+
+// What a row has collected: estimates, then as many row numbers.
+struct Collected {
+  float* estimates;
+  int32_t* rows;
+};
+
+struct Near {
+  double cosine;
+  int32_t row;
+};
+struct Nearer {
+  bool operator()(const Near& a, const Near& b) const {
+    return a.cosine > b.cosine || (a.cosine == b.cosine && a.row < b.row);
+  }
+};
+
+// Room for everything that a row has collected, once more to sort it, and for its direction.
+struct Workspace {
+  std::unique_ptr<Near[]> near, sorted;
+  std::unique_ptr<double[]> cosines, direction;
+
+  template <class T>
+  explicit Workspace(const NeighborArgs<T>& args)
+      : near(new Near[args.capacity]),
+        sorted(new Near[args.capacity]),
+        cosines(new double[args.capacity]),
+        direction(new double[args.stride]) {}
+};
+
+// kLanes<double> elements, widened.
+RLMREC_FAST_INLINE Vec<double> load_doubles(const double* p) { return load(p); }
+RLMREC_FAST_INLINE Vec<double> load_doubles(const float* p) {
+#if defined(__AVX512F__)
+  return _mm512_cvtps_pd(_mm256_loadu_ps(p));
+#elif defined(__AVX2__)
+  return _mm256_cvtps_pd(_mm_loadu_ps(p));
+#else
+  using Half = typename VectorOf<float, kVectorBytes / 2>::type;
+  return __builtin_convertvector(load_bits<Half>(p), Vec<double>);
+#endif
+}
+
+// The dot product of two rows padded to a multiple of kDirectionLanes. Column c is added to sum c
+// mod kDirectionLanes, whatever the vectors' size.
+template <class A, class B>
+RLMREC_FAST_INLINE double dot(const A* a, const B* b, int64_t padded) {
+  constexpr int kSums = kDirectionLanes / kLanes<double>;
+  Vec<double> sums[kSums] = {};
+  for (int64_t column = 0; column < padded; column += kDirectionLanes) {
+#pragma GCC unroll 8
+    for (int s = 0; s < kSums; ++s) {
+      const int64_t place = column + s * kLanes<double>;
+      sums[s] += load_doubles(a + place) * load_doubles(b + place);
+    }
+  }
+  for (int half = kSums / 2; half > 0; half /= 2) {
+    for (int s = 0; s < half; ++s) sums[s] += sums[s + half];
+  }
+  return horizontal_sum<double>(sums[0]);
+}
+
+RLMREC_FAST_INLINE float next_above(double value) {
+  return std::nextafter(static_cast<float>(value), kNever);
+}
+RLMREC_FAST_INLINE float next_below(double value) {
+  return std::nextafter(static_cast<float>(value), -kNever);
+}
+
+template <class T>
+Collected collected_by(const NeighborArgs<T>& args, int64_t row) {
+  float* estimates = static_cast<float*>(args.collected) + row * 2 * args.capacity;
+  // Nothing else has been stored there, and row numbers are as large as estimates.
+  return {estimates, reinterpret_cast<int32_t*>(estimates + args.capacity)};
+}
+
+template <class T>
+void prefetch_direction(const NeighborArgs<T>& args, int64_t row) {
+  const T* direction = args.directions + row * args.stride;
+  for (int64_t c = 0; c < args.stride; c += kLine / static_cast<int64_t>(sizeof(T))) {
+    __builtin_prefetch(direction + c);
+  }
+}
+
+// The cosines of a row with the rows that are named in near.
+template <class T>
+void find_cosines(const NeighborArgs<T>& args, int64_t row, double* wide, Near* near,
+                  int64_t count) {
+  const T* direction = args.directions + row * args.stride;
+  std::copy(direction, direction + args.stride, wide);
+  for (int64_t c = 0; c < count; ++c) {
+    // They lie anywhere, so that the processor cannot foresee them.
+    if (c + kAhead < count) prefetch_direction(args, near[c + kAhead].row);
+    near[c].cosine = dot(wide, args.directions + near[c].row * args.stride, args.stride);
+  }
+}
+
+// Nearest first.
+void sort_near(Near* near, int64_t count, const Workspace& workspace) {
+  if (count < kCountedLeast || count > kCountedMost) return std::sort(near, near + count, Nearer{});
+  double* cosines = workspace.cosines.get();
+  const int64_t padded = (count + kPanel - 1) / kPanel * kPanel;
+  for (int64_t c = 0; c < padded; ++c) cosines[c] = c < count ? near[c].cosine : -kNever;
+  for (int64_t c = 0; c < count; ++c) {
+    const Near own = near[c];
+    LaneIndices<double> above = {}, equal = {};
+    for (int64_t i = 0; i < padded; i += kLanes<double>) {
+      above -= load(cosines + i) > own.cosine;
+      equal -= load(cosines + i) == own.cosine;
+    }
+    int64_t place = 0, ties = 0;
+    for (int lane = 0; lane < kLanes<double>; ++lane) place += above[lane], ties += equal[lane];
+    if (ties > 1) {
+      for (int64_t i = 0; i < count; ++i) {
+        place += near[i].cosine == own.cosine && near[i].row < own.row ? 1 : 0;
+      }
+    }
+    workspace.sorted[place] = own;
+  }
+  std::copy(workspace.sorted.get(), workspace.sorted.get() + count, near);
+}
+
+// One bit for each lane of a that is at least b's.
+RLMREC_FAST_INLINE uint32_t lanes_at_least(Vec<float> a, Vec<float> b) {
+#if defined(__AVX512F__)
+  return _mm512_cmp_ps_mask(a, b, _CMP_GE_OQ);
+#else
+  const auto above = a >= b;
+#  if defined(__AVX2__)
+  return static_cast<uint32_t>(_mm256_movemask_ps(load_bits<__m256>(&above)));
+#  elif defined(__SSE2__)
+  return static_cast<uint32_t>(_mm_movemask_ps(load_bits<__m128>(&above)));
+#  else
+  uint32_t lanes = 0;
+  for (int lane = 0; lane < kPanel; ++lane) {
+    lanes |= static_cast<uint32_t>(above[lane] & 1) << lane;
+  }
+  return lanes;
+#  endif
+#endif
+}
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// By mask: the lanes that it marks, lowest first.
+constexpr auto kMarked = [] {
+  std::array<std::array<uint8_t, 8>, 256> marked{};
+  for (unsigned mask = 0; mask < 256; ++mask) {
+    unsigned count = 0;
+    for (uint8_t lane = 0; lane < 8; ++lane) {
+      if ((mask >> lane & 1) != 0) marked[mask][count++] = lane;
+    }
+  }
+  return marked;
+}();
+#endif
+
+// Writes the marked lanes one after another. What is written behind them means nothing, but there
+// must be room for all.
+RLMREC_FAST_INLINE void store_marked(Vec<float> values, Ints numbers, uint32_t marked,
+                                     float* estimates, int32_t* rows) {
+#if defined(__AVX512F__)
+  const auto mask = static_cast<__mmask16>(marked);
+  _mm512_storeu_ps(estimates, _mm512_maskz_compress_ps(mask, values));
+  _mm512_storeu_si512(rows, _mm512_maskz_compress_epi32(mask, load_bits<__m512i>(&numbers)));
+#elif defined(__AVX2__)
+  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&kMarked[marked]));
+  const __m256i lanes = _mm256_cvtepu8_epi32(bytes);
+  const __m256i kept = _mm256_permutevar8x32_epi32(load_bits<__m256i>(&numbers), lanes);
+  store(estimates, _mm256_permutevar8x32_ps(values, lanes));
+  std::memcpy(rows, &kept, sizeof kept);
+#else
+  int count = 0;
+  for (int lane = 0; lane < kPanel; ++lane) {
+    estimates[count] = values[lane];
+    rows[count] = numbers[lane];
+    count += static_cast<int>(marked >> lane & 1);
+  }
+#endif
+}
+
+RLMREC_FAST_INLINE int64_t count_at_least(const float* values, int64_t padded, float limit) {
+  Ints sum = {};
+  for (int64_t i = 0; i < padded; i += kPanel) sum -= load(values + i) >= limit;
+  int64_t total = 0;
+  for (int lane = 0; lane < kPanel; ++lane) total += sum[lane];
+  return total;
+}
+
+// A number that at least k of count > k values are not below: nor more than `most`, if there is
+// one. There must be room for a panel of values.
+float find_kth(float* values, int64_t count, int64_t k, int64_t most) {
+  const int64_t padded = (count + kPanel - 1) / kPanel * kPanel;
+  std::fill(values + count, values + padded, values[0]);
+  Vec<float> lowest = load(values), highest = lowest;
+  for (int64_t i = kPanel; i < padded; i += kPanel) {
+    const Vec<float> some = load(values + i);
+    lowest = some < lowest ? some : lowest;
+    highest = some > highest ? some : highest;
+  }
+  std::fill(values + count, values + padded, -kNever);
+  float low = lowest[0], high = highest[0];
+  for (int lane = 1; lane < kPanel; ++lane) {
+    low = std::min<float>(low, lowest[lane]);
+    high = std::max<float>(high, highest[lane]);
+  }
+  while (true) {
+    const float middle = low + (high - low) / 2;
+    if (!(middle > low && middle < high)) return low;
+    const int64_t found = count_at_least(values, padded, middle);
+    (found >= k ? low : high) = middle;
+    if (found >= k && found <= most) return low;
+  }
+}
+
+// Drops what cannot be among the k nearest, judging by estimates, and raises the limit.
+template <class T>
+void drop_by_estimate(const NeighborArgs<T>& args, int64_t row) {
+  const int64_t k = args.k, count = args.counts[row];
+  if (count <= k) return;
+  const auto [estimates, rows] = collected_by(args, row);
+  const double kth = find_kth(estimates, count, k, k + k / 16);
+  // k cosines are at least this estimate less a margin, and no other one is above its own and one.
+  const float limit = std::max(args.limits[row], next_below(kth - 2.0 * args.margins[row]));
+  int32_t kept = 0;
+  for (int64_t c = 0; c < count; c += kPanel) {  // behind the last one there is -kNever
+    const Vec<float> values = load(estimates + c);
+    const uint32_t marked = lanes_at_least(values, broadcast<float>(limit));
+    store_marked(values, load_bits<Ints>(rows + c), marked, estimates + kept, rows + kept);
+    kept += __builtin_popcount(marked);
+  }
+  args.limits[row] = limit;
+  args.counts[row] = kept;
+}
+
+// Keeps the k nearest of what is collected, by cosine.
+template <class T>
+void drop_by_cosine(const NeighborArgs<T>& args, int64_t row) {
+  const Workspace workspace(args);
+  Near* near = workspace.near.get();
+  const int64_t count = args.counts[row];
+  const auto [estimates, rows] = collected_by(args, row);
+  for (int64_t c = 0; c < count; ++c) near[c].row = rows[c];
+  find_cosines(args, row, workspace.direction.get(), near, count);
+  std::nth_element(near, near + (args.k - 1), near + count, Nearer{});
+  for (int64_t c = 0; c < args.k; ++c) {
+    estimates[c] = static_cast<float>(near[c].cosine);
+    rows[c] = near[c].row;
+  }
+  args.counts[row] = static_cast<int32_t>(args.k);
+  const double kth = near[args.k - 1].cosine;
+  args.limits[row] = std::max(args.limits[row], next_below(kth - args.margins[row]));
+}
+
+// Once a row has no room for another panel.
+template <class T>
+__attribute__((noinline)) void make_room(const NeighborArgs<T>& args, int64_t row) {
+  drop_by_estimate(args, row);
+  // Where margins leave too many, such as of equal rows, only cosines can tell.
+  if (args.counts[row] - args.k > (args.capacity - args.k) / 2) drop_by_cosine(args, row);
+}
+
+// Offers a row the wanted ones of the rows from first on. Without branches: whether there are any
+// near ones is as good as random.
+template <class T>
+RLMREC_FAST_INLINE void offer(const NeighborArgs<T>& args, int64_t row, int64_t first,
+                              Vec<float> values, uint32_t wanted) {
+  const uint32_t marked = wanted & lanes_at_least(values, broadcast<float>(args.limits[row]));
+  const auto [estimates, rows] = collected_by(args, row);
+  const int32_t count = args.counts[row];
+  const Words numbers = iota(static_cast<uint32_t>(first));
+  store_marked(values, load_bits<Ints>(&numbers), marked, estimates + count, rows + count);
+  args.counts[row] = count + __builtin_popcount(marked);
+  if (args.counts[row] > args.capacity - kCollectedLanes) make_room(args, row);
+}
+
+// The k nearest of what a row has collected. Estimates that lie further apart than both margins
+// tell rows apart; those that do not form runs, of which cosines are computed.
+template <class T>
+void write_nearest(const NeighborArgs<T>& args, int64_t row, const Workspace& workspace) {
+  Near* near = workspace.near.get();
+  drop_by_estimate(args, row);
+  const auto [estimates, rows] = collected_by(args, row);
+  const int64_t count = args.counts[row];
+  for (int64_t c = 0; c < count; ++c) near[c] = {estimates[c], rows[c]};
+  sort_near(near, count, workspace);
+  const double apart = 2.0 * args.margins[row];
+  for (int64_t begin = 0, end; begin < args.k; begin = end) {
+    for (end = begin + 1; end < count && near[end - 1].cosine - near[end].cosine <= apart;) ++end;
+    if (end - begin == 1) continue;
+    find_cosines(args, row, workspace.direction.get(), near + begin, end - begin);
+    sort_near(near + begin, end - begin, workspace);
+  }
+  int64_t* out = args.neighbors + row * args.width;
+  for (int64_t j = 0; j < args.k; ++j) out[j] = near[j].row;
+}
+
+}  // namespace
+}  // namespace rlmrec_fast::RLMREC_FAST_ISA
