@@ -15,7 +15,7 @@ export PATH := $(abspath $(VENV)/bin):$(PATH)
 export PYTHONPATH :=
 SOURCES := -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu'
 NATIVE := CMakeLists.txt setup.py pyproject.toml $(shell find csrc cmake $(SOURCES) -o -name '*.in' -o -name '*.cmake')
-FORMATTED := $(shell find csrc tests/csrc tests/simt $(SOURCES))
+FORMATTED := $(shell find csrc tests/csrc tests/simt tests/ptx $(SOURCES))
 CMAKE_TESTS := -G Ninja -DRLMREC_FAST_LIBRARIES=OFF -DRLMREC_FAST_TESTS=ON
 
 # What a CUDA build needs and no more: compiler, headers, static runtime (270 MB).
@@ -91,11 +91,11 @@ test-simt: $(VENV)/.dev
 # What nvcc made of them: every architecture, registers and shared memory, inline assembly.
 test-cuda: $(VENV)/.dev
 	@if grep -q cuda_architectures rlmrec_fast/build_info.json; then \
-	  $(RUN) -m pip install --quiet $(CUOBJDUMP) && $(RUN) -m pytest tests/cuda; \
+	  $(RUN) -m pip install --quiet $(CUOBJDUMP) && $(RUN) -m pytest tests/cuda tests/ptx; \
 	else echo "test-cuda: skipped, the library was built without nvcc"; fi
 
 test-python: $(VENV)/.dev
-	$(RUN) -m pytest --ignore tests/cuda
+	$(RUN) -m pytest --ignore tests/cuda --ignore tests/ptx
 
 bench: $(VENV)/.dev
 	$(RUN) -m bench --out bench/results/latest.jsonl
