@@ -77,8 +77,14 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
       "grad_candidates, Tensor grad_positive)");
 
   // The distinct ids below size, ascending, the place of every id among them, and how often they
-  // occur.
-  m.def("distinct(Tensor ids, int size) -> (Tensor rows, Tensor places, Tensor counts)");
+  // occur. Padded to min(ids, size) rows with copies of the last one that occur 0 times.
+  m.def(
+      "distinct(Tensor ids, int size, bool padded) -> (Tensor rows, Tensor places, Tensor "
+      "counts)");
+
+  // Chosen rows of a table, and the sums of their gradients.
+  m.def("gather(Tensor table, Tensor rows) -> Tensor");
+  m.def("gather_backward(Tensor grad, Tensor rows, int num_rows) -> Tensor");
 
   // One uniform non-positive item per interaction.
   m.def("sample_negatives(Tensor offsets, Tensor items, Tensor seed, int num_items) -> Tensor");

@@ -23,12 +23,9 @@ cudaError_t launch_find_ids(const int64_t* occurrences, int64_t size, int64_t* f
   return cudaGetLastError();
 }
 
-cudaError_t launch_place_ids(const int64_t* ids, int64_t num_ids, int64_t size,
-                             const int64_t* occurrences, const int64_t* running, int64_t* rows,
-                             int64_t* places, int64_t* counts, cudaStream_t stream) {
-  const dim3 grid = blocks_for(num_ids > size ? num_ids : size);
-  SIMT_LAUNCH(place_ids, grid, dim3(kDistinctThreads), 0, stream, ids, num_ids, size, occurrences,
-              running, rows, places, counts);
+cudaError_t launch_place_ids(const PlaceArgs& args, cudaStream_t stream) {
+  const dim3 grid = blocks_for(args.num_ids > args.size ? args.num_ids : args.size);
+  SIMT_LAUNCH(place_ids, grid, dim3(kDistinctThreads), 0, stream, args);
   return cudaGetLastError();
 }
 

@@ -1,6 +1,7 @@
 // Device code of cuda/distinct.h: one thread an element.
 #pragma once
 
+#include "cuda/csr.cuh"
 #include "cuda/distinct.h"
 
 namespace rlmrec_fast::cuda {
@@ -27,16 +28,22 @@ __global__ void __launch_bounds__(kDistinctThreads)
   if (id <= size) found[id] = id < size && occurrences[id] > 0;
 }
 
-__global__ void __launch_bounds__(kDistinctThreads)
-    place_ids(const int64_t* __restrict__ ids, int64_t num_ids, int64_t size,
-              const int64_t* __restrict__ occurrences, const int64_t* __restrict__ running,
-              int64_t* __restrict__ rows, int64_t* __restrict__ places,
-              int64_t* __restrict__ counts) {
+__global__ void __launch_bounds__(kDistinctThreads) place_ids(const PlaceArgs args) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kDistinctThreads + threadIdx.x;
-  if (i < num_ids) places[i] = running[ids[i]] - 1;
-  if (i >= size || occurrences[i] == 0) return;
-  rows[running[i] - 1] = i;
-  counts[running[i] - 1] = occurrences[i];
+  if (i < args.num_ids) {
+    const int64_t id = args.ids[i];
+    args.places[i] = id >= 0 && id < args.size ? args.running[id] - 1 : 0;
+  }
+  if (i < args.size && args.occurrences[i] > 0) {
+    args.rows[args.running[i] - 1] = i;
+    args.counts[args.running[i] - 1] = args.occurrences[i];
+  }
+  const int64_t found = args.running[args.size];
+  if (i >= found && i < args.num_rows) {
+    // The last id is the first one whose running count is the last one.
+    args.rows[i] = found > 0 ? count_up_to(args.running, args.size, found - 1) : 0;
+    args.counts[i] = 0;
+  }
 }
 
 }  // namespace rlmrec_fast::cuda

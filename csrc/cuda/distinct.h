@@ -18,10 +18,20 @@ cudaError_t launch_count_ids(const int64_t* ids, int64_t num_ids, int64_t size,
 cudaError_t launch_find_ids(const int64_t* occurrences, int64_t size, int64_t* found,
                             cudaStream_t stream);
 
-// rows and counts of the distinct ids, places of all, from running counts of `found`. All ids
-// are within [0, size), and there is one at least.
-cudaError_t launch_place_ids(const int64_t* ids, int64_t num_ids, int64_t size,
-                             const int64_t* occurrences, const int64_t* running, int64_t* rows,
-                             int64_t* places, int64_t* counts, cudaStream_t stream);
+struct PlaceArgs {
+  const int64_t* ids;  // num_ids > 0
+  int64_t num_ids;
+  int64_t size;
+  const int64_t* occurrences;  // of launch_count_ids, size + 1
+  const int64_t* running;      // running counts of what launch_find_ids found, size + 1
+  int64_t num_rows;            // as many as were found, or more
+  int64_t* rows;
+  int64_t* places;
+  int64_t* counts;
+};
+
+// rows and counts of the distinct ids, places of all; rows beyond those found repeat the last one
+// and have a count of 0. An id out of range is not counted, and its place is 0.
+cudaError_t launch_place_ids(const PlaceArgs& args, cudaStream_t stream);
 
 }  // namespace rlmrec_fast::cuda

@@ -9,6 +9,7 @@ from rlmrec_fast import ops
 from rlmrec_fast.alignment.base import Alignment, Sizes
 from rlmrec_fast.alignment.projector import DTYPES, Projector
 from rlmrec_fast.backbones.base import Batch, check_bounds
+from rlmrec_fast.ops.distinct import must_not_wait
 
 
 class Contrastive(Alignment):
@@ -73,8 +74,8 @@ class Contrastive(Alignment):
             dtype=self.projector.dtype,
         )
         nodes = torch.cat([batch.positives, batch.negatives]) + users
-        rows, places, _ = ops.distinct(nodes, len(table))
-        embedded, projected = table.index_select(0, rows), self.projector(self.text, rows)
+        rows, places, _ = ops.distinct(nodes, len(table), must_not_wait(nodes))
+        embedded, projected = ops.gather(table, rows), self.projector(self.text, rows)
         for ids in places.split([len(batch.positives), len(batch.negatives)]):
             if len(ids):
                 total = total + ops.info_nce_by_id(

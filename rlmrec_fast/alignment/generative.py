@@ -67,7 +67,7 @@ class Generative(Alignment):
 
     def mask(self, ego: Tensor, seed: int) -> tuple[Tensor, Tensor | None]:
         """Puts the token in place of some rows; see `Alignment.mask`."""
-        rows = draw_nodes(len(ego), self.mask_ratio, seed).to(ego.device)
+        rows = draw_nodes(len(ego), self.mask_ratio, seed).to(ego.device, non_blocking=True)
         return ego.index_copy(0, rows, self.mask_token.expand(len(rows), -1)), rows
 
     def loss(self, table: Tensor, batch: Batch, masked: Tensor | None) -> Tensor:

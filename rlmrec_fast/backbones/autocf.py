@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from rlmrec_fast import ops
-from rlmrec_fast.backbones.base import Backbone, Batch, check_bounds
+from rlmrec_fast.backbones.base import Backbone, Batch, check_bounds, members
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops.distinct import must_not_wait
 from rlmrec_fast.ops.reduce import stable_sum
 from rlmrec_fast.symmetric import SymmetricGraph
 
@@ -129,15 +130,12 @@ class AutoCF(Backbone):
     def terms(self, views: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         """The terms that the class names; see `Backbone.terms`."""
         user_table, item_table = self.split(views[0])
-        users, _, counts = ops.distinct(batch.users, len(user_table))
-        anchors = user_table.index_select(0, users)
-        positives = item_table.index_select(0, ops.distinct(batch.positives, len(item_table)).rows)
-        pairs = user_table.index_select(0, batch.users) * item_table.index_select(
-            0, batch.positives
-        )
+        users, _, counts = ops.distinct(batch.users, len(user_table), must_not_wait(batch.users))
+        anchors = ops.gather(user_table, users)
+        pairs = ops.gather(user_table, batch.users) * ops.gather(item_table, batch.positives)
         # A user that a batch repeats is computed once.
         crossed = ops.lse_matmul(anchors, item_table, reduction="sum", query_weight=counts)
-        apart = ops.lse_matmul(anchors, user_table) + ops.lse_matmul(positives, item_table)
+        apart = _apart(user_table, batch.users) + _apart(item_table, batch.positives)
         size = len(batch.users)
         terms = {
             "rec_loss": -stable_sum(pairs) / size,
@@ -160,3 +158,11 @@ class AutoCF(Backbone):
         self._graphs = graphs
         self._infomax = -stable_sum(scores) / len(scores)
         return graphs
+
+
+def _apart(table: Tensor, ids: Tensor) -> Tensor:
+    """The mean of log sum exp of the distinct ids' rows with all rows."""
+    chosen = members(ids, len(table))
+    rows = ops.gather(table, chosen.rows)
+    total = ops.lse_matmul(rows, table, reduction="sum", query_weight=chosen.weights)
+    return total / chosen.number

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from rlmrec_fast import ops
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops.distinct import must_not_wait
 
 
 class Batch(NamedTuple):
@@ -172,6 +173,30 @@ class Backbone(nn.Module):
             self.train(training)
 
 
+class Members(NamedTuple):
+    """The distinct ids of a batch.
+
+    Attributes:
+        rows: int64 `[m]`; on a GPU the last one is repeated until there is one for every id.
+        weights: `[m]`, 0 where it is repeated, else 1; None where all are 1.
+        number: how many differ.
+    """
+
+    rows: Tensor
+    weights: Tensor | None
+    number: Tensor | int
+
+
+def members(ids: Tensor, size: int) -> Members:
+    """The distinct ones of ids in `[0, size)`, without waiting for a GPU."""
+    padded = must_not_wait(ids)
+    rows, _, counts = ops.distinct(ids, size, padded)
+    if not padded:
+        return Members(rows, None, len(rows))
+    weights = counts > 0
+    return Members(rows, weights, weights.sum())
+
+
 class RankingBackbone(Backbone):
     """A backbone that learns from BPR alone, and so looks at the nodes of a batch and no others.
 
@@ -196,7 +221,7 @@ class RankingBackbone(Backbone):
         kind = type(self)
         plain = kind.views is Backbone.views and kind.terms is Backbone.terms
         # On a GPU a step must not wait for the number of nodes.
-        if not plain or self.embedding.is_cuda:
+        if not plain or must_not_wait(self.embedding):
             return super().own_terms(batch, seed)
         first_item = self.graph.num_users
         nodes = [batch.users, batch.positives + first_item, batch.negatives + first_item]

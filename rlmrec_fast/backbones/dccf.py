@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rlmrec_fast import ops
-from rlmrec_fast.backbones.base import Backbone, Batch, check_bounds
+from rlmrec_fast.backbones.base import Backbone, Batch, Members, check_bounds, members
 from rlmrec_fast.graph import InteractionGraph
 
 # What a seed derived from the model's is for; large, because operators count theirs from 0.
@@ -97,13 +97,14 @@ class DCCF(Backbone):
     def terms(self, views: tuple[Tensor, ...], batch: Batch) -> dict[str, Tensor]:
         """BPR on the ranking table and `cl_loss` between the messages; see `Backbone.terms`."""
         final, *messages = views
-        users = ops.distinct(batch.users, self.graph.num_users).rows
-        positives = ops.distinct(batch.positives, self.graph.num_items).rows
+        users = members(batch.users, self.graph.num_users)
+        positives = members(batch.positives, self.graph.num_items)
+        positives = positives._replace(rows=positives.rows + self.graph.num_users)
         total = final.new_zeros(())
         for first in range(0, len(messages), 4):
-            for ids in (users, positives + self.graph.num_users):
-                total = total + self._contrast(messages[first : first + 4], ids)
-        cl_loss = self.cl_weight / len(users) * total
+            for nodes in (users, positives):
+                total = total + self._contrast(messages[first : first + 4], nodes)
+        cl_loss = self.cl_weight / users.number * total
         return {**super().terms((final,), batch), "cl_loss": cl_loss}
 
     def _intent(self, layer: Tensor) -> Tensor:
@@ -111,8 +112,18 @@ class DCCF(Backbone):
         pairs = zip(self.split(layer), (self.user_intents, self.item_intents), strict=True)
         return torch.cat([(part @ matrix).softmax(1) @ matrix.T for part, matrix in pairs])
 
-    def _contrast(self, messages: Sequence[Tensor], ids: Tensor) -> Tensor:
+    def _contrast(self, messages: Sequence[Tensor], nodes: Members) -> Tensor:
         """The first message of some nodes against each of the others."""
-        query, *others = (message[ids] for message in messages)
-        losses = [ops.info_nce(query, other, other, self.cl_temperature) for other in others]
+        query, *others = (ops.gather(message, nodes.rows) for message in messages)
+        losses = [
+            ops.info_nce(
+                query,
+                other,
+                other,
+                self.cl_temperature,
+                query_weight=nodes.weights,
+                candidate_weight=nodes.weights,
+            )
+            for other in others
+        ]
         return torch.stack(losses).sum()

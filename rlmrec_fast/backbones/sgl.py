@@ -79,7 +79,7 @@ class SGL(TwoViews):
         total = layer = ego
         mask = None
         if self.augmentation == "node_drop":
-            mask = node_mask(len(ego), self.keep_rate, seed).to(ego)
+            mask = node_mask(len(ego), self.keep_rate, seed).to(ego, non_blocking=True)
         for number in range(self.num_layers):
             layer = self._walk(layer, seed, number) if mask is None else self._spread(layer, mask)
             total = total + layer

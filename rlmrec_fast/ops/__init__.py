@@ -4,6 +4,7 @@ from rlmrec_fast.ops.adaptive_propagate import adaptive_propagate
 from rlmrec_fast.ops.bpr import bpr_loss
 from rlmrec_fast.ops.distinct import Distinct, distinct
 from rlmrec_fast.ops.edge_attention import edge_attention
+from rlmrec_fast.ops.gather import gather
 from rlmrec_fast.ops.info_nce import info_nce, info_nce_by_id, symmetric_info_nce
 from rlmrec_fast.ops.lse_matmul import lse_matmul
 from rlmrec_fast.ops.neighbors import neighbor_overlap, neighbors
@@ -28,6 +29,7 @@ __all__ = [
     "draw_subgraphs",
     "edge_attention",
     "edge_mask",
+    "gather",
     "info_nce",
     "info_nce_by_id",
     "lse_matmul",

@@ -17,7 +17,8 @@ from rlmrec_fast.ops._contrast import (
     check_weight,
     contrast,
 )
-from rlmrec_fast.ops.distinct import distinct_rows
+from rlmrec_fast.ops.distinct import distinct_rows, must_not_wait
+from rlmrec_fast.ops.gather import gather_rows
 
 Candidates = Literal["all", "batch"]
 
@@ -135,18 +136,10 @@ def info_nce_by_id(
         raise ValueError(f"{op}: candidates must be 'all' or 'batch' (got {candidates!r})")
     ids = check_ids(op, "ids", ids)
     check_same(op, ("query_table", query_table), ("ids", ids))
-    if torch.compiler.is_compiling():
-        # How many ids differ depends on data, which one graph cannot hold.
-        positive = candidate_table.index_select(0, ids)
-        others = candidate_table if candidates == "all" else positive
-        query = query_table.index_select(0, ids)
-        return info_nce(
-            query, positive, others, temperature, reduction=reduction, eps=eps, dtype=dtype
-        )
-    rows, places, counts = distinct_rows(op, ids, query_table.shape[0])
-    positive = candidate_table.index_select(0, rows)
+    rows, places, counts = distinct_rows(op, ids, query_table.shape[0], must_not_wait(ids))
+    positive = gather_rows(op, candidate_table, rows)
     losses = info_nce(
-        query_table.index_select(0, rows),
+        gather_rows(op, query_table, rows),
         positive,
         candidate_table if candidates == "all" or not len(rows) else positive,
         temperature,
@@ -157,7 +150,7 @@ def info_nce_by_id(
         dtype=dtype,
     )
     if reduction == "none":
-        return losses.index_select(0, places)
+        return gather_rows(op, losses[:, None], places)[:, 0]
     return losses / len(ids) if reduction == "mean" else losses
 
 

@@ -13,6 +13,7 @@ from rlmrec_fast.ops._checks import (
     check_same,
     check_table,
 )
+from rlmrec_fast.ops.gather import gather_rows
 
 # MKL rounds the columns that fill no whole SIMD vector otherwise than the rest, and threads decide
 # which columns these are. Widths of whole vectors (of the widest kind) leave it no choice.
@@ -59,7 +60,7 @@ def project(
     if rows is not None:
         rows = check_ids("project", "rows", rows)
         check_same("project", ("vectors", vectors), ("rows", rows))
-        vectors = _gather(vectors, rows)
+        vectors = gather_rows("project", vectors, rows)
     result, outputs = weight1.dtype, weight2.shape[0]
     layers = (_in_whole_vectors(x.to(stored), x.dim()) for x in (weight1, bias1, weight2, bias2))
     weight1, bias1, weight2, bias2 = layers
@@ -112,15 +113,3 @@ def _check(
 def _check_width(name: str, weight: Tensor, width: int) -> None:
     if weight.shape[1] != width:
         raise ValueError(f"project: {name} must have {width} columns (got {weight.shape[1]})")
-
-
-def _gather(vectors: Tensor, rows: Tensor) -> Tensor:
-    if torch.compiler.is_compiling():
-        return vectors.index_select(0, rows)
-    # torch looks at the rows anyway; on a device, a look of our own would stop it.
-    try:
-        return vectors.index_select(0, rows)
-    except IndexError:
-        size = vectors.shape[0]
-        wrong = rows[(rows < 0) | (rows >= size)][0].item()
-        raise ValueError(f"project: rows must be in [0, {size}) (got {wrong})") from None

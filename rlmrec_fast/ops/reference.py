@@ -212,9 +212,17 @@ def bpr_loss(
     return losses.mean() if reduction == "mean" else losses.sum()
 
 
-def distinct(ids: Tensor, size: int) -> Distinct:
+def distinct(ids: Tensor, size: int, padded: bool = False) -> Distinct:
     """As :func:`rlmrec_fast.ops.distinct`."""
-    return Distinct(*ids.unique(return_inverse=True, return_counts=True))
+    rows, places, counts = ids.unique(return_inverse=True, return_counts=True)
+    more = min(len(ids), size) - len(rows) if padded else 0
+    rows = torch.cat([rows, rows[-1:].expand(more)])
+    return Distinct(rows, places, F.pad(counts, (0, more)))
+
+
+def gather(table: Tensor, rows: Tensor) -> Tensor:
+    """See `rlmrec_fast.ops.gather`."""
+    return table[rows]
 
 
 def sample_negatives(graph: InteractionGraph, seed: Seed) -> Tensor:

@@ -197,7 +197,8 @@ class Trainer:
         negatives = ops.sample_negatives(graph, ops.derive_seed(seed, _NEGATIVES, epoch))
         # Drawn on the CPU, so that the order is the same on every device.
         generator = torch.Generator().manual_seed(ops.derive_seed(seed, _SHUFFLE, epoch))
-        order = torch.randperm(len(negatives), generator=generator).to(self.device)
+        order = torch.randperm(len(negatives), generator=generator)
+        order = order.to(self.device, non_blocking=True)
         columns = (
             column.index_select(0, order).split(self.settings.batch_size)
             for column in (self.users, self.positives, negatives)

@@ -96,7 +96,13 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
                 (True, False, True, False),
             )
         ],
-        "distinct": [(torch.tensor([3, 0, 3]), 4), (torch.tensor([], dtype=torch.long), 0)],
+        "distinct": [
+            (ids, size, padded)
+            for ids, size in ((torch.tensor([3, 0, 3]), 4), (torch.tensor([], dtype=torch.long), 0))
+            for padded in (False, True)
+        ],
+        "gather": [(leaf(9, 5), torch.tensor([3, 8, 3]))],
+        "gather_backward": [(leaf(3, 5), torch.tensor([3, 8, 3]), 9)],
         "sample_negatives": [(offsets, items, torch.tensor([9]), 6)],
         "draw_subgraphs": [(*graph[:2], torch.tensor([3, 40, 3]), torch.tensor([9]), 2, 0.3)],
         "seed_scores": [(leaf(9, 5), leaf(9, 5), torch.tensor([9]))],

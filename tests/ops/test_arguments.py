@@ -42,6 +42,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "negatives": IDS,
     },
     "distinct": {"ids": torch.tensor([2, 0, 2]), "size": 4},
+    "gather": {"table": torch.zeros(4, 3), "rows": IDS},
     "sample_negatives": {"graph": GRAPH, "seed": 0},
     "draw_seeds": {"x": torch.zeros(70, 2), "graph": GRAPH, "num_seeds": 3, "seed": 0},
     "draw_subgraphs": {
@@ -169,6 +170,12 @@ CONTRAST_CASES = [
     *[("distinct", "ids", *case) for case in IDS_CASES],
     *[
         ("distinct", "ids", torch.tensor([0, bad]), ValueError, rf"in \[0, 4\) \(got {bad} at")
+        for bad in (4, -1)
+    ],
+    *[("gather", "rows", *case) for case in IDS_CASES],
+    *[("gather", "table", *case) for case in TABLE_CASES],
+    *[
+        ("gather", "rows", torch.tensor([0, bad]), ValueError, rf"in \[0, 4\) \(got {bad} at")
         for bad in (4, -1)
     ],
     ("distinct", "size", -1, ValueError, r"negative \(got -1"),

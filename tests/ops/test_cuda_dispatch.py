@@ -17,8 +17,8 @@ from rlmrec_fast._library import build_info, refused
 NAMESPACE = "rlmrec_fast::"
 CUDA = torch._C.DispatchKeySet(torch._C.DispatchKey.CUDA)
 BUILT = bool((build_info() or {}).get("cuda"))
-# They allocate as much as they find.
-SIZED_BY_DATA = {"distinct", "draw_subgraphs"}
+# They allocate as much as they find; distinct does where it is not padded.
+SIZED_BY_DATA = {"draw_subgraphs"}
 
 
 def operators() -> list[str]:
@@ -57,6 +57,8 @@ def test_tensors_on_the_cpu_are_refused_by_name(name):
 def test_fake_cuda_tensors_give_shapes_types_and_device(name):
     operator = getattr(torch.ops.rlmrec_fast, name).default
     for call in raw_calls()[name]:
+        if name == "distinct" and not call[-1]:
+            continue
         call = tree_map_only(Tensor, Tensor.detach, call)
         expected = tree_leaves(operator(*call))
         with FakeTensorMode():

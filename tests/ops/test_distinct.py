@@ -9,14 +9,24 @@ from rlmrec_fast.ops import distinct, reference
 
 @pytest.mark.parametrize("count", [0, 1, 31, 4096])
 @pytest.mark.parametrize("size", [1, 2, 40, 100_000])
-def test_distinct_ids_are_those_of_the_reference(count, size):
+@pytest.mark.parametrize("padded", [False, True])
+def test_distinct_ids_are_those_of_the_reference(count, size, padded):
     ids = torch.randint(size, (count,))
-    ours, theirs = distinct(ids, size), reference.distinct(ids, size)
+    ours, theirs = distinct(ids, size, padded), reference.distinct(ids, size, padded)
     for name in ours._fields:
         assert same_bits(getattr(ours, name), getattr(theirs, name)), name
         assert getattr(ours, name).dtype == torch.int64
     assert torch.equal(ours.rows[ours.places], ids)
     assert int(ours.counts.sum()) == count
+
+
+def test_padded_results_repeat_the_last_id_without_counting_it():
+    found = distinct(torch.tensor([5, 2, 5, 2]), 6, padded=True)
+    assert found.rows.tolist() == [2, 5, 5, 5]
+    assert found.places.tolist() == [1, 0, 1, 0]
+    assert found.counts.tolist() == [2, 2, 0, 0]
+    # No longer than the table.
+    assert distinct(torch.tensor([1, 1, 1]), 2, padded=True).rows.tolist() == [1, 1]
 
 
 def test_the_ends_of_the_table_and_narrow_ids_are_fine():

@@ -120,6 +120,15 @@ CHANGES: dict[str, list[tuple[int, str]]] = {
         *[(0, x) for x in ("good + 1", "good - 1", "good.int()", "good[None]", "good.double()")],
         *[(1, x) for x in ("3", "0", "-1")],
     ],
+    "gather": [
+        *[(0, x) for x in ("good[0]", "good[:8]", "good.int()")],
+        *[(1, x) for x in ("good + 1", "good - 4", "good[None]", "good.int()")],
+    ],
+    "gather_backward": [
+        *[(0, x) for x in ("good[0]", "good[:2]", "good.int()")],
+        *[(1, x) for x in ("good + 1", "good - 4", "good[None]", "good.int()")],
+        *[(2, x) for x in ("8", "-1", "2**31")],
+    ],
     "sample_negatives": [
         *[(0, x) for x in ("good[:-1]", "good + 1", "good.flip(0)", "good[:0]", "good.int()")],
         *[(0, x) for x in ("torch.tensor([0, 2**40, 0, 3])", "torch.tensor([0, 2, 1, 3])")],

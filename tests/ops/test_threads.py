@@ -17,6 +17,7 @@ from rlmrec_fast.ops import (
     draw_subgraphs,
     edge_attention,
     edge_mask,
+    gather,
     info_nce,
     info_nce_by_id,
     lse_matmul,
@@ -51,6 +52,14 @@ def assert_same_for_any_number_of_threads(work: Callable[[], list[Tensor]]) -> N
 def with_gradients(result: Tensor, *inputs: Tensor) -> list[Tensor]:
     upstream = torch.randn(result.shape).to(result.dtype)
     return [result, *torch.autograd.grad(result, inputs, upstream)]
+
+
+def test_gather():
+    def work() -> list[Tensor]:
+        table = torch.randn(500, 33, requires_grad=True)
+        return with_gradients(gather(table, torch.randint(500, (20_000,)) // 3), table)
+
+    assert_same_for_any_number_of_threads(work)
 
 
 @pytest.mark.parametrize("graph", [PARTS, make_symmetric_graph(9000, 20_000, 8500)])

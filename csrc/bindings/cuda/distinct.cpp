@@ -1,5 +1,6 @@
 #include "cuda/distinct.h"
 
+#include <algorithm>
 #include <array>
 #include <tuple>
 
@@ -39,9 +40,9 @@ std::array<int64_t, kCount> read_numbers(const std::array<const int64_t*, kCount
   return numbers;
 }
 
-// The size of the result depends on what the ids are, so this operator alone of its family waits
-// for the device and cannot be captured.
-std::tuple<Tensor, Tensor, Tensor> distinct(const Tensor& ids_, int64_t size) {
+// Unpadded, the size of the result depends on what the ids are: then this waits for the device,
+// looks at the ids' range too, and cannot be captured.
+std::tuple<Tensor, Tensor, Tensor> distinct(const Tensor& ids_, int64_t size, bool padded) {
   check_on_device(kOp, {{"ids", ids_}});
   const OnDevice device(ids_);
   const Tensor ids = check_longs(ids_, "distinct: ids");
@@ -61,15 +62,25 @@ std::tuple<Tensor, Tensor, Tensor> distinct(const Tensor& ids_, int64_t size) {
                cuda::launch_find_ids(occurrence, size, mutable_data<int64_t>(found), stream));
   const Tensor running = running_count(found);
   const auto* runs = const_data<int64_t>(running);
-  const auto [count, wrong] = read_numbers<2>({runs + size, occurrence + size}, stream);
-  check(wrong == 0, "distinct: ids must be in [0, ", size, ") (got another one at position ",
-        num_ids - wrong, ")");
-  Tensor rows = empty_of(ids, {count}, ScalarType::Long);
-  Tensor counts = empty_of(ids, {count}, ScalarType::Long);
-  check_launch(
-      kOp, "place_ids",
-      cuda::launch_place_ids(id, num_ids, size, occurrence, runs, mutable_data<int64_t>(rows),
-                             mutable_data<int64_t>(places), mutable_data<int64_t>(counts), stream));
+  int64_t num_rows = std::min(num_ids, size);
+  if (!padded) {
+    const auto [found_ids, wrong] = read_numbers<2>({runs + size, occurrence + size}, stream);
+    check(wrong == 0, "distinct: ids must be in [0, ", size, ") (got another one at position ",
+          num_ids - wrong, ")");
+    num_rows = found_ids;
+  }
+  Tensor rows = empty_of(ids, {num_rows}, ScalarType::Long);
+  Tensor counts = empty_of(ids, {num_rows}, ScalarType::Long);
+  const cuda::PlaceArgs args{id,
+                             num_ids,
+                             size,
+                             occurrence,
+                             runs,
+                             num_rows,
+                             mutable_data<int64_t>(rows),
+                             mutable_data<int64_t>(places),
+                             mutable_data<int64_t>(counts)};
+  check_launch(kOp, "place_ids", cuda::launch_place_ids(args, stream));
   return {rows, places, counts};
 }
 

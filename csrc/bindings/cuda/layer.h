@@ -89,4 +89,36 @@ inline std::pair<Tensor, Tensor> sort_keys(const Tensor& keys) {
   return {to<Tensor>(stack[1]), to<Tensor>(stack[0])};
 }
 
+// out[r] = sum of the rows i of the table for which rows[i] is r, in their order; every row of the
+// contiguous out is written. A row out of range goes nowhere.
+template <class T>
+void scatter_rows(const char* op, const Tensor& table, const Tensor& rows, int64_t num_rows, T* out,
+                  cudaStream_t stream) {
+  const int64_t size = rows.numel(), d = table.size(1);
+  Tensor keys = empty_of(table, {size}, ScalarType::Int);
+  Tensor columns = empty_of(table, {size}, ScalarType::Int);
+  Tensor offsets = empty_of(table, {num_rows + 1}, ScalarType::Long);
+  if (size > 0) {
+    check_launch(op, "scatter_keys",
+                 cuda::launch_scatter_keys(const_data<int64_t>(rows), size, num_rows,
+                                           mutable_data<int32_t>(keys), stream));
+    const auto [order, sorted] = sort_keys(keys);
+    keys = sorted;
+    check_launch(op, "scatter_columns",
+                 cuda::launch_scatter_columns(const_data<int64_t>(order), size,
+                                              mutable_data<int32_t>(columns), stream));
+  }
+  check_launch(op, "scatter_offsets",
+               cuda::launch_scatter_offsets(const_data<int32_t>(keys), size, num_rows,
+                                            mutable_data<int64_t>(offsets), stream));
+  cuda::LayerArgs<T> args = DeviceMatrix(op, offsets, columns).args<T>();
+  const auto pieces = room_for_pieces<T>(table, size, d);
+  args.pieces = pieces.get();
+  args.x = const_data<T>(table);
+  args.x_stride = table.stride(0);
+  args.y = out;
+  args.y_stride = args.d = d;
+  run_layer(op, args, stream);
+}
+
 }  // namespace rlmrec_fast

@@ -139,33 +139,9 @@ struct Gradients {
   Gradients(const Tensor& grad, const Rows& rows, const Layers<T>& layers)
       : table{const_data<T>(grad), grad.stride(0)} {
     if (!rows.tensor) return;
-    const int64_t num_nodes = layers.num_nodes, width = grad.size(1);
-    all = DeviceMemory<T>(grad, num_nodes * width);
-    Tensor keys = empty_of(grad, {rows.count}, ScalarType::Int);
-    Tensor columns = empty_of(grad, {rows.count}, ScalarType::Int);
-    Tensor offsets = empty_of(grad, {num_nodes + 1}, ScalarType::Long);
-    const cudaStream_t stream = layers.stream;
-    if (rows.count > 0) {
-      check_launch(layers.op, "scatter_keys",
-                   cuda::launch_scatter_keys(rows.data, rows.count, num_nodes,
-                                             mutable_data<int32_t>(keys), stream));
-      const auto [order, sorted] = sort_keys(keys);
-      keys = sorted;
-      check_launch(layers.op, "scatter_columns",
-                   cuda::launch_scatter_columns(const_data<int64_t>(order), rows.count,
-                                                mutable_data<int32_t>(columns), stream));
-    }
-    check_launch(layers.op, "scatter_offsets",
-                 cuda::launch_scatter_offsets(const_data<int32_t>(keys), rows.count, num_nodes,
-                                              mutable_data<int64_t>(offsets), stream));
-    cuda::LayerArgs<T> args = DeviceMatrix(layers.op, offsets, columns).args<T>();
-    const auto pieces = room_for_pieces<T>(grad, rows.count, width);
-    args.pieces = pieces.get();
-    args.x = table.data;
-    args.x_stride = table.stride;
-    args.y = all.get();
-    args.y_stride = args.d = width;
-    run_layer(layers.op, args, stream);
+    const int64_t width = grad.size(1);
+    all = DeviceMemory<T>(grad, layers.num_nodes * width);
+    scatter_rows(layers.op, grad, *rows.tensor, layers.num_nodes, all.get(), layers.stream);
     table = {all.get(), width};
   }
 
