@@ -1,5 +1,6 @@
 # Each target makes what it needs, from a bare machine with Python 3.10+, g++ and make.
-#   make demo    train LightGCN on built-in synthetic data and print metrics and recommendations
+#   make demo    train LightGCN on built-in synthetic data, alone and aligned with texts, print metrics
+#                and recommendations, and write a page on what the alignment changed
 #   make test    lint, C++ unit tests (plain and sanitized), CUDA kernels on the CPU, Python tests
 #   make toolkit nvcc from the package index into the virtual environment, for CUDA kernels
 #   make bench   the benchmark suite (RLMREC_DATA=FOLDER for real data), results under bench/results
@@ -37,7 +38,7 @@ $(VENV)/.torch:
 	touch $@
 
 $(VENV)/.built: $(VENV)/.torch $(NATIVE)
-	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[train]"
+	$(RUN) -m pip install --quiet --no-build-isolation --editable ".[train,analysis]"
 	touch $@
 
 toolkit: $(VENV)/.torch
@@ -50,9 +51,12 @@ $(VENV)/.dev: $(VENV)/.built
 
 demo: $(VENV)/.built
 	rm -rf build/demo && mkdir -p build/demo
-	rlmrec-fast data synth build/demo/data --users 4000 --items 2500 --interactions 90000 --seed 7
-	rlmrec-fast train --data build/demo/data --model lightgcn --out build/demo/run
-	rlmrec-fast recommend build/demo/run --user user-0 -k 5
+	rlmrec-fast data synth build/demo/data --users 2000 --items 1500 --interactions 40000 --seed 7
+	rlmrec-fast train --data build/demo/data --out build/demo/base
+	rlmrec-fast train --data build/demo/data --align contrastive --out build/demo/contrastive
+	rlmrec-fast train --data build/demo/data --align generative --set patience=20 --out build/demo/generative
+	rlmrec-fast recommend build/demo/contrastive --user user-0 -k 5
+	rlmrec-fast analyze build/demo/base build/demo/contrastive build/demo/generative -o build/demo/report
 
 test: lint test-native test-sanitize test-simt test-cuda test-python
 

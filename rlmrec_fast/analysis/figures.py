@@ -92,7 +92,7 @@ def _side_plots(report: Report, side: str, result: SideResult) -> Plots:
         f"{side}-histogram": (
             f"{side.capitalize()}: the same as a histogram",
             f"Mass further to the right is better: each step is the share of {side} with an "
-            "overlap in that range.",
+            "overlap in that range; steps hold equally many numbers of shared neighbours.",
             lambda: plots.plot_histogram(result.overlap, looks),
         ),
         f"{side}-trend": (

@@ -103,10 +103,22 @@ class Overlap:
         return Curves(x, np.stack([_smooth_cdf(row, x) for row in values]))
 
     def histogram(self, k: int | None = None, bins: int = 40) -> Curves:
-        """The share of rows in bins of equal width, from 0 to the largest index of any table."""
+        """The share of rows in at most so many bins, from 0 to the largest index of any table.
+
+        With s neighbours shared the index is s / (2 k - s). Every bin holds as many values of s;
+        bins of equal width would hold now more of them and now fewer.
+        """
         values = self.jaccard[:, self._k_at(k)]
-        edges = np.linspace(0.0, values.max() or 1.0, bins + 1)
-        return Curves(edges, np.stack([np.histogram(row, edges)[0] / len(row) for row in values]))
+        size = self.k if k is None else k
+        shared = np.rint(2 * size * values / (1 + values)).astype(np.int64)
+        most = int(shared.max())
+        step = -(-(most + 1) // bins)
+        starts = np.arange(0, most + 1 + step, step)
+        # Half way between what can be; nothing is below 0.
+        between = np.maximum(starts - 0.5, 0)
+        edges = between / (2 * size - between)
+        counts = [np.bincount(row // step, minlength=len(edges) - 1) for row in shared]
+        return Curves(edges, np.stack(counts) / values.shape[1])
 
     def _k_at(self, k: int | None) -> int:
         if k is not None and k not in self.ks:

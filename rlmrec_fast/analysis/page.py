@@ -157,7 +157,15 @@ def _overview(report: Report) -> tuple[list[str], list[list[Cell]]]:
         if report.subject.metrics:
             row.append(_number(report.subject.metrics[name]["recall@20"], ".4f"))
         rows.append([Cell(name), *row])
-    return columns, rows
+    # What no row knows needs no column.
+    known = [any(row[at + 1].text for row in rows) for at in range(len(columns))]
+    return (
+        [column for column, kept in zip(columns, known, strict=True) if kept],
+        [
+            [row[0], *(cell for cell, kept in zip(row[1:], known, strict=True) if kept)]
+            for row in rows
+        ],
+    )
 
 
 def _overlap_cells(report: Report, side: str, name: str) -> list[Cell]:
@@ -176,7 +184,8 @@ def _number(value: float | None, form: str) -> Cell:
 def _backbones(report: Report) -> list[dict[str, Any]]:
     """Table 1 of the report, where there is more to it than the overview has."""
     rows = report.sides["items"].table
-    if len(rows) < 2 and not any(count > 1 for row in rows for count in row.runs.values()):
+    seeds = any(count > 1 for row in rows for count in row.runs.values())
+    if not seeds and (len(rows) < 2 or all(len(row.overlap) < 2 for row in rows)):
         return []
     return [
         {

@@ -75,7 +75,14 @@ def plot_overlap(found: Overlap, looks: Looks | None = None, axes: Axes | None =
     for at, name in enumerate(found.names):
         shifted = places + (at - (len(found.names) - 1) / 2) * width
         error = np.abs(np.stack([found.low[at], found.high[at]]) - found.mean[at])
-        axes.bar(shifted, found.mean[at], 0.92 * width, color=looks[name].colour, label=name)
+        axes.bar(
+            shifted,
+            found.mean[at],
+            0.92 * width,
+            color=looks[name].colour,
+            hatch=None if looks[name].dash == "solid" else "///",
+            label=name,
+        )
         axes.errorbar(shifted, found.mean[at], error, fmt="none", ecolor=style.INK, elinewidth=1)
     for place, chance in zip(places, found.chance, strict=True):
         line = axes.hlines(
@@ -137,6 +144,10 @@ def plot_trend(found: Trend, looks: Looks | None = None, axes: Axes | None = Non
         label = f"{name}: slope {found.slope[at].value:.2f}"
         axes.plot(x, mean, marker="o", ms=3.5, color=look.colour, linestyle=look.dash, label=label)
         axes.axhline(found.overall[at], color=look.colour, linestyle="dotted", linewidth=1)
+    # A band that is wide for lack of pairs must not make the lines flat.
+    drawn = np.append(found.mean[:, shown].ravel(), found.overall)
+    spare = 0.1 * max(float(drawn.max() - drawn.min()), 0.01)
+    axes.set_ylim(drawn.min() - spare, drawn.max() + spare)
     axes.set_xlabel("cosine of the texts")
     axes.set_ylabel("mean cosine in the embedding")
     axes.set_title(found.basis, fontsize=8, loc="left", color=style.INK)
