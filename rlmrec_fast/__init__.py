@@ -1,4 +1,4 @@
-"""Graph recommenders aligned with language models, on fused CPU kernels.
+"""Graph recommenders aligned with language models, on fused native kernels.
 
 ``rlmrec_fast.InteractionGraph`` holds the user-item graph, ``rlmrec_fast.ops`` the operators,
 ``rlmrec_fast.nn`` the layers that drop into other models, ``rlmrec_fast.memory`` what a training
