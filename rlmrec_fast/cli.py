@@ -13,6 +13,7 @@ with user_errors():
     from rlmrec_fast.data.commands import app as data_app
     from rlmrec_fast.semantic.encode_command import encode
     from rlmrec_fast.semantic.profile_command import profile
+    from rlmrec_fast.serving import cli as serving
 
 app = typer.Typer(
     help="Train, evaluate and use graph recommenders.",
@@ -23,6 +24,9 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.command()(profile)
+app.command()(serving.recommend)
+app.command()(serving.similar)
+app.command()(serving.export)
 app.command()(encode)
 
 DataOption = Annotated[
@@ -121,128 +125,6 @@ def evaluate(
     from rlmrec_fast.training import commands
 
     commands.evaluate(run, split, data, as_json)
-
-
-@app.command()
-@user_errors()
-def recommend(
-    run: RunArgument,
-    user: Annotated[
-        list[str] | None,
-        typer.Option(help="Original id, or number where there are none; may be repeated."),
-    ] = None,
-    users_from: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Ids: a .txt, one a line, or a table's column user."),
-    ] = None,
-    everyone: Annotated[bool, typer.Option("--all", help="For all users.")] = False,
-    k: Annotated[int, typer.Option("-k", help="How many items.")] = 20,
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a .jsonl or .parquet. [print]")
-    ] = None,
-    exclude: Annotated[
-        list[Path] | None,
-        typer.Option(
-            metavar="FILE",
-            help="Items that nobody gets: a .txt, one id a line, or a table's column item;"
-            " with a column user, what that user does not get. May be repeated.",
-        ),
-    ] = None,
-    with_seen: Annotated[
-        bool, typer.Option("--with-seen", help="Do not leave out training interactions.")
-    ] = False,
-    without_held_out: Annotated[
-        bool, typer.Option("--without-held-out", help="Leave out validation and test, too.")
-    ] = False,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print or write the best items for users, those of the training set left out.
-
-    Each user's line of JSON holds the user and the items with id, title and score; `item` is the
-    item's number. A Parquet file has a row for every user and item.
-
-    Example: `rlmrec-fast recommend runs/amazon-lightgcn-2023 --user A2X4ZJJDUT4H7V`
-
-    Example: `rlmrec-fast recommend runs/synthetic-lightgcn-2023 --user u7 -k 5 --json`
-
-    Example: `rlmrec-fast recommend runs/mine --all --exclude sold-out.txt --out top20.parquet`
-    """
-    from rlmrec_fast.serving import commands
-
-    request = commands.RecommendRequest(
-        run=run,
-        data=data,
-        users=commands.Wanted(user or (), users_from, everyone),
-        k=k,
-        out=out,
-        exclude=exclude or (),
-        with_seen=with_seen,
-        without_held_out=without_held_out,
-        as_json=as_json,
-    )
-    commands.recommend(request)
-
-
-@app.command()
-@user_errors()
-def similar(
-    run: RunArgument,
-    item: Annotated[
-        list[str] | None,
-        typer.Option(help="Original id, or number where there are none; may be repeated."),
-    ] = None,
-    items_from: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Ids: a .txt, one a line, or a table's column item."),
-    ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="For all items.")] = False,
-    k: Annotated[int, typer.Option("-k", help="How many items.")] = 10,
-    space: Annotated[str, typer.Option(help="embedding, or text: of --data's vectors.")] = (
-        "embedding"
-    ),
-    out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write a .jsonl or .parquet. [print]")
-    ] = None,
-    data: DataOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Print or write the items most similar to items: more like this.
-
-    Similarity is the cosine of final embeddings (who likes both?) or of texts (what are they?).
-
-    Example: `rlmrec-fast similar runs/amazon-lightgcn-2023 --item 0373730489`
-
-    Example: `rlmrec-fast similar runs/mine --all -k 50 --space text --out alike.jsonl`
-    """
-    from rlmrec_fast.serving import commands
-
-    items = commands.Wanted(item or (), items_from, everything)
-    commands.more_like(commands.SimilarRequest(run, data, items, k, space, out, as_json))
-
-
-@app.command()
-@user_errors()
-def export(
-    run: RunArgument,
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder to write.")],
-    ids: Annotated[str, typer.Option(help="Form of the lists of ids: json or parquet.")] = "json",
-    data: DataOption = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an export.")] = False,
-    as_json: JsonOption = False,
-) -> None:
-    """Write a run's final tables and ids for programs that know nothing of this package.
-
-    OUT holds embeddings.safetensors, users.json, items.json and export.json; a score is the dot
-    product of two rows. examples/serve_hnswlib.py serves them from an index in ten lines.
-
-    Example: `rlmrec-fast export runs/amazon-lightgcn-2023 exported`
-
-    Example: `rlmrec-fast export runs/mine exported --ids parquet --overwrite --json`
-    """
-    from rlmrec_fast.serving import commands
-
-    commands.export(run, out, data, ids, overwrite, as_json)
 
 
 @app.command()

@@ -102,7 +102,7 @@ def read_entities(asked: Asked, ids: Sequence[str], matrix_side: int | None) -> 
     wanted = {id_: code for code, id_ in enumerate(found.ids)}
     for place, (table, columns) in enumerate(zip(tables, chosen, strict=True)):
         rows, bad = 0, BadRows(str(table.path))
-        for frame in _rows(table, columns, bad):
+        for frame in entity_rows(table, columns, bad):
             for id_, *texts in frame.iter_rows():
                 if id_ in wanted:
                     _add(found.texts, id_, texts)
@@ -137,8 +137,8 @@ def _original_ids(tables: Sequence[RawTable], chosen: Sequence[Columns]) -> dict
     return names
 
 
-def _rows(table: RawTable, columns: Columns, bad: BadRows) -> Iterator[pl.DataFrame]:
-    """Batches with `id`, title, profile and description; rows without an id are bad."""
+def entity_rows(table: RawTable, columns: Columns, bad: BadRows) -> Iterator[pl.DataFrame]:
+    """Batches with `id`, `title`, `profile` and `description`; rows without an id are bad."""
     needed = [column for role, several in columns.items() if role != "number" for column in several]
     (id_column,) = columns["id"]
     for raw in table.batches(list(dict.fromkeys(needed)), bad):

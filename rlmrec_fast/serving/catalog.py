@@ -115,6 +115,12 @@ class Catalog:
             titles=[*self.titles, *titles],
         )
 
+    def replaced(self, items: Sequence[int], embedding: Tensor) -> Catalog:
+        """The same items, some at another place; `embedding` is `[len(items), d']`."""
+        rows = torch.tensor(items, dtype=torch.int64)
+        places = embedding.to(self.embedding.dtype)
+        return replace(self, embedding=self.embedding.index_copy(0, rows, places))
+
     def without(self, items: Iterable[int]) -> Tensor:
         """The embedding with some items made unfit to be ranked."""
         rows = torch.tensor(sorted(set(items)), dtype=torch.int64)

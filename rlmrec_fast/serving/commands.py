@@ -15,6 +15,7 @@ from rich.table import Table
 from rlmrec_fast.serving import bulk
 from rlmrec_fast.serving.bulk import Block, Exclusions, as_records, rank_blocks, require_form
 from rlmrec_fast.serving.catalog import Catalog, Ids, read_ids
+from rlmrec_fast.serving.cold import NewItems
 from rlmrec_fast.serving.export import check_place, export_tables
 from rlmrec_fast.serving.similarity import SPACES, similar, text_table
 from rlmrec_fast.training.inference import TrainedRun
@@ -66,6 +67,7 @@ class RecommendRequest:
         k: how many items.
         out: a file to write; None to print.
         exclude: files of items that nobody gets, or of pairs of users and items.
+        new: items to place among the data set's.
         with_seen: whether training interactions may be recommended.
         without_held_out: whether validation and test interactions are left out, too.
         as_json: whether to print JSON.
@@ -76,7 +78,8 @@ class RecommendRequest:
     users: Wanted
     k: int
     out: Path | None = None
-    exclude: Sequence[Path] = field(default_factory=tuple)
+    exclude: Sequence[Path] = ()
+    new: NewItems = field(default_factory=NewItems)
     with_seen: bool = False
     without_held_out: bool = False
     as_json: bool = False
@@ -87,7 +90,7 @@ def recommend(request: RecommendRequest) -> None:
     if request.out is not None:
         require_form(request.out)
     run = TrainedRun.load(request.run, request.data)
-    catalog = Catalog.of(run)
+    catalog = request.new.catalog(run)
     ids = Ids.of(run.dataset.users, run.dataset.num_users, "user", run.dataset.name)
     users = request.users.numbers(ids, "user")
     exclusions = read_exclusions(
@@ -145,6 +148,7 @@ class SimilarRequest:
         items: to which.
         k: how many items.
         space: `embedding` or `text`.
+        new: items to place among the data set's.
         out: a file to write; None to print.
         as_json: whether to print JSON.
     """
@@ -154,6 +158,7 @@ class SimilarRequest:
     items: Wanted
     k: int
     space: str = "embedding"
+    new: NewItems = field(default_factory=NewItems)
     out: Path | None = None
     as_json: bool = False
 
@@ -165,7 +170,9 @@ def more_like(request: SimilarRequest) -> None:
     if request.out is not None:
         require_form(request.out)
     run = TrainedRun.load(request.run, request.data)
-    catalog = Catalog.of(run)
+    if request.space == "text" and request.new.items is not None:
+        raise ValueError("--space text compares the data set's own items (got --new-items)")
+    catalog = request.new.catalog(run)
     items = request.items.numbers(catalog.ids, "item")
     if request.space == "embedding":
         table = catalog.embedding
@@ -185,13 +192,37 @@ def more_like(request: SimilarRequest) -> None:
         _print(blocks, catalog.ids, catalog, ("to", title), request.as_json or len(items) > MANY)
 
 
-def export(
-    run: Path, out: Path, data: Path | None, ids: str, overwrite: bool, as_json: bool
-) -> None:
+@dataclass(frozen=True)
+class ExportRequest:
+    """What `export` was asked for.
+
+    Attributes:
+        run: the run folder.
+        out: the folder to write.
+        data: the data set's folder, if it is not where it was in training.
+        ids: form of the lists of ids.
+        new: items to place among the data set's.
+        overwrite: whether to replace an export.
+        as_json: whether to print JSON.
+    """
+
+    run: Path
+    out: Path
+    data: Path | None
+    ids: str = "json"
+    new: NewItems = field(default_factory=NewItems)
+    overwrite: bool = False
+    as_json: bool = False
+
+
+def export(request: ExportRequest) -> None:
     """Writes the final tables of a run for other programs."""
-    check_place(out, overwrite)
-    record = export_tables(TrainedRun.load(run, data), out, None, ids, overwrite)
-    if as_json:
+    out = request.out
+    check_place(out, request.overwrite)
+    run = TrainedRun.load(request.run, request.data)
+    catalog = request.new.catalog(run)
+    record = export_tables(run, out, catalog, request.ids, request.overwrite)
+    if request.as_json:
         print(json.dumps({"out": str(out), **record}))
     else:
         print(
