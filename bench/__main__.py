@@ -39,6 +39,7 @@ FAMILIES = (
     "epoch",
     "step",
     "isa",
+    "prepare",
 )
 
 

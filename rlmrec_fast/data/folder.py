@@ -32,6 +32,9 @@ from rlmrec_fast.errors import DatasetError
 
 FORMAT_VERSION = 1
 
+NOTES = ("prepare.json", "download.json")
+"""Files beside a data set's own that say how it was made."""
+
 _MATRICES = {split: f"{split}.npz" for split in SPLITS}
 _VECTORS = {name: f"{name}.npy" for name in ("user_vectors", "item_vectors")}
 _TABLES = {name: f"{name}.parquet" for name in ("users", "items")}
@@ -89,7 +92,19 @@ def write_folder(
         for name, text in (notes or {}).items():
             (aside / name).write_text(text, encoding="utf-8")
         _write_files(dataset, aside)
+        _keep_notes(path, aside)
         _put_in_place(aside, path, aside.with_suffix(".old"))
+
+
+def _keep_notes(path: Path, aside: Path) -> None:
+    """Keeps what is noted of a data set's making when only its texts or vectors are replaced."""
+    train = _MATRICES["train"]
+    old, new = path / train, aside / train
+    if not old.is_file() or old.read_bytes() != new.read_bytes():
+        return
+    for name in NOTES:
+        if (path / name).is_file() and not (aside / name).exists():
+            shutil.copyfile(path / name, aside / name)
 
 
 @contextmanager

@@ -228,3 +228,11 @@ def test_vectors_with_nan_on_disk_are_named(saved: Path) -> None:
     np.save(saved / "user_vectors.npy", np.full((3, 5), np.nan, np.float32))
     with pytest.raises(DatasetError, match="user_vectors must be finite"):
         Dataset.load(saved)
+
+
+def test_notes_stay_while_the_interactions_do(dataset: Dataset, tmp_path: Path) -> None:
+    folder.write_folder(dataset, tmp_path / "data", False, {"prepare.json": "{}"})
+    replace(dataset, user_vectors=None, item_vectors=None).save(tmp_path / "data", overwrite=True)
+    assert (tmp_path / "data" / "prepare.json").read_text() == "{}"
+    replace(dataset, train=dataset.test).save(tmp_path / "data", overwrite=True)
+    assert not (tmp_path / "data" / "prepare.json").exists()
