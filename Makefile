@@ -25,7 +25,7 @@ TOOLKIT := nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.
 # Shows what nvcc has built; not in every toolkit (6 MB).
 CUOBJDUMP := nvidia-cuda-cuobjdump==13.2.86
 
-.PHONY: demo test bench build lint format test-native test-sanitize test-simt test-cuda test-python toolkit clean
+.PHONY: demo test bench build lint format test-native test-sanitize test-simt test-cuda test-gpu test-python toolkit clean
 
 build: $(VENV)/.built
 
@@ -100,6 +100,13 @@ test-cuda: $(VENV)/.dev
 
 test-python: $(VENV)/.dev
 	$(RUN) -m pytest --ignore tests/cuda --ignore tests/ptx
+
+# The tests of operators and models on a GPU; without one, all are skipped and counted.
+test-gpu: $(VENV)/.dev
+	$(RUN) -m pytest --device cuda tests/ops tests/nn tests/backbones tests/alignment
+	@if command -v compute-sanitizer >/dev/null; then \
+	  compute-sanitizer --error-exitcode 1 $(RUN) -m pytest -x --device cuda tests/ops; \
+	else echo "test-gpu: compute-sanitizer not found, tests ran without it"; fi
 
 bench: $(VENV)/.dev
 	$(RUN) -m bench --out bench/results/latest.jsonl

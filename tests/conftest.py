@@ -11,11 +11,29 @@ from graphs import make_graph
 from rlmrec_fast.graph import InteractionGraph
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device",
+        choices=("cpu", "cuda"),
+        default="cpu",
+        help="where tests put tensors and graphs; cuda without a GPU skips every test",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("--device") == "cuda" and not torch.cuda.is_available():
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason="no GPU"))
+
+
 @pytest.fixture(autouse=True)
-def _fixed_seed_and_threads() -> Iterator[None]:
+def _fixed_seed_and_threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.manual_seed(0)
     threads = torch.get_num_threads()
+    if request.config.getoption("--device") == "cuda":
+        torch.set_default_device("cuda")
     yield
+    torch.set_default_device(None)
     torch.set_num_threads(threads)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import torch
 
 from rlmrec_fast.graph import InteractionGraph, WeightedGraph
 from rlmrec_fast.symmetric import SymmetricGraph
@@ -12,8 +13,16 @@ from rlmrec_fast.symmetric import SymmetricGraph
 NAMES = ("random", "loops", "empty", "empty_loops", "single", "parts", "star")
 
 
-@cache
 def make_graph(name: str) -> InteractionGraph:
+    """On the default device."""
+    device = torch.get_default_device()
+    with torch.device("cpu"):
+        graph = _make_graph(name)
+    return graph if device.type == "cpu" else graph.to(device)
+
+
+@cache
+def _make_graph(name: str) -> InteractionGraph:
     rng = np.random.default_rng(5)
     none = np.zeros(0, np.int64)
     if name in ("random", "loops"):
