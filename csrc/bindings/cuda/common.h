@@ -53,7 +53,14 @@ class OnDevice {
  public:
   explicit OnDevice(const Tensor& tensor)
       : guard_(tensor.get_device_index()),
-        stream_(torch::stable::accelerator::getCurrentStream(tensor.get_device_index())) {}
+        stream_(torch::stable::accelerator::getCurrentStream(tensor.get_device_index())) {
+    // Torch's guard tells torch's copy of the runtime; this one is the library's own.
+    const cudaError_t error = cudaSetDevice(tensor.get_device_index());
+    if (error != cudaSuccess) {
+      throw std::runtime_error(device_name(tensor) +
+                               " could not be made current: " + cudaGetErrorString(error));
+    }
+  }
 
   cudaStream_t stream() const { return static_cast<cudaStream_t>(stream_.nativeHandle()); }
 
