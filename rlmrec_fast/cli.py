@@ -11,6 +11,7 @@ with user_errors():
     import typer
 
     from rlmrec_fast.data.commands import app as data_app
+    from rlmrec_fast.reproduce.command import ManyValues, reproduce
     from rlmrec_fast.semantic.encode_command import encode
     from rlmrec_fast.semantic.profile_command import profile
     from rlmrec_fast.serving import cli as serving
@@ -28,6 +29,7 @@ app.command()(serving.recommend)
 app.command()(serving.similar)
 app.command()(serving.export)
 app.command()(encode)
+app.command(cls=ManyValues)(reproduce)
 
 DataOption = Annotated[
     Path | None,
