@@ -13,10 +13,7 @@ struct LaunchResult {
   // Notes what became of the launch just made. Whether all is well so far.
   bool note(const char* name) {
     const cudaError_t last = cudaGetLastError();
-    if (error == cudaSuccess && last != cudaSuccess) {
-      kernel = name;
-      error = last;
-    }
+    if (error == cudaSuccess && last != cudaSuccess) *this = {name, last};
     return error == cudaSuccess;
   }
 };
