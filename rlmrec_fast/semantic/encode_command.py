@@ -28,7 +28,9 @@ def encode(
     data: DataArgument,
     encoder: Annotated[
         str,
-        typer.Option(help="lsa, or sentence-transformers:MODEL with a model's name or folder."),
+        typer.Option(
+            help="lsa; sentence-transformers:MODEL, a model's name or folder; or openai:MODEL."
+        ),
     ] = "lsa",
     out: OutOption = None,
     users_from_items: Annotated[
@@ -51,6 +53,19 @@ def encode(
     ] = 32,
     dtype: Annotated[str, typer.Option(help="float32 or float16, as stored.")] = "float32",
     device: Annotated[str, typer.Option(help="Where sentence-transformers computes.")] = "cpu",
+    base_url: Annotated[
+        str | None,
+        typer.Option(help="The server of openai. [$OPENAI_BASE_URL, else OpenAI's own]"),
+    ] = None,
+    concurrency: Annotated[int, typer.Option(help="Requests to it under way at once.")] = 4,
+    requests_per_minute: Annotated[int | None, typer.Option(help="Most in any minute.")] = None,
+    tokens_per_minute: Annotated[int | None, typer.Option(help="Most in any minute.")] = None,
+    budget_requests: Annotated[int | None, typer.Option(help="Budget of one run.")] = None,
+    budget_tokens: Annotated[int | None, typer.Option(help="Budget likewise.")] = None,
+    retries: Annotated[
+        int, typer.Option(help="Further attempts after it was busy, broken or silent.")
+    ] = 6,
+    timeout: Annotated[float, typer.Option(help="Seconds after which it is silent.")] = 60.0,
     threads: Annotated[int | None, typer.Option(help="Threads. [torch's choice]")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace vectors, or a data set, that are there.")
@@ -61,10 +76,13 @@ def encode(
 
     The text of an item or user is its profile, or its title and description for want of one.
     `lsa` (TF-IDF and truncated SVD) is built in and needs no download;
-    `sentence-transformers:MODEL` needs `pip install 'rlmrec-fast[text]'`. Run the same command
-    again after Ctrl-C or a crash: it goes on where it was, and does nothing once it is finished.
+    `sentence-transformers:MODEL` needs `pip install 'rlmrec-fast[text]'`, and `openai:MODEL`, any
+    server that speaks OpenAI's protocol, with its key in $OPENAI_API_KEY, `pip install
+    'rlmrec-fast[llm]'`. Run the same command again after Ctrl-C or a crash: it goes on where it
+    was, and does nothing once it is finished.
 
-    Exit codes: 0 done, 2 a wrong request.
+    Exit codes: 0 done, 2 a wrong request, 3 the server cannot be reached, 4 the budget is
+    exhausted.
 
     Example: `rlmrec-fast encode data/books`
 
@@ -72,14 +90,27 @@ def encode(
 
     Example: `rlmrec-fast encode RLMRec/data/amazon --out data/amazon-minilm --encoder
     sentence-transformers:sentence-transformers/all-MiniLM-L6-v2 --dtype float16`
+
+    Example: `rlmrec-fast encode data/books --encoder openai:text-embedding-3-small`
     """
     from rlmrec_fast.semantic.encode import EncodeRequest
     from rlmrec_fast.semantic.encode import encode as run
     from rlmrec_fast.semantic.encoders import EncoderOptions
+    from rlmrec_fast.semantic.server_encoder import ServerOptions
 
     if threads is not None:
         _set_threads(threads)
-    options = EncoderOptions(dim, seed, max_tokens, batch_size, device)
+    server = ServerOptions(
+        base_url,
+        requests_per_minute,
+        tokens_per_minute,
+        budget_requests,
+        budget_tokens,
+        retries,
+        timeout,
+        concurrency,
+    )
+    options = EncoderOptions(dim, seed, max_tokens, batch_size, device, server)
     request = EncodeRequest(
         data, encoder, out, options, dtype, users_from_items, allow_zero_vectors, overwrite
     )

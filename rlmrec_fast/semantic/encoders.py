@@ -6,14 +6,17 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from rlmrec_fast.data.vectors import Vectors
 from rlmrec_fast.errors import extra
 
-LSA, SENTENCES = "lsa", "sentence-transformers"
+if TYPE_CHECKING:
+    from rlmrec_fast.semantic.server_encoder import ServerOptions
+
+LSA, SENTENCES, SERVER = "lsa", "sentence-transformers", "openai"
 
 
 class Encoder(Protocol):
@@ -48,6 +51,7 @@ class EncoderOptions:
         max_tokens: Where `sentence-transformers` cuts a text; None for the model's own limit.
         batch_size: Texts that `sentence-transformers` takes through the model together.
         device: Where it does so.
+        server: How `openai` asks its server; as by default if None.
     """
 
     dim: int = 256
@@ -55,6 +59,7 @@ class EncoderOptions:
     max_tokens: int | None = None
     batch_size: int = 32
     device: str = "cpu"
+    server: ServerOptions | None = None
 
     def __post_init__(self) -> None:
         for name in ("dim", "max_tokens", "batch_size"):
@@ -67,7 +72,8 @@ def create_encoder(name: str, texts: Sequence[str], options: EncoderOptions) -> 
     """Makes an encoder by its name.
 
     Args:
-        name: `lsa` or `sentence-transformers:MODEL`, a model's name or folder.
+        name: `lsa`; `sentence-transformers:MODEL`, a model's name or folder; or `openai:MODEL`, a
+            model of a server that speaks OpenAI's protocol.
         texts: All texts that it will encode, from which `lsa` learns.
         options: What it may be told.
 
@@ -80,9 +86,13 @@ def create_encoder(name: str, texts: Sequence[str], options: EncoderOptions) -> 
         return LsaEncoder(texts, options.dim, options.seed)
     if kind == SENTENCES and model:
         return SentenceEncoder(model, options)
+    if kind == SERVER and model:
+        from rlmrec_fast.semantic.server_encoder import ServerEncoder, ServerOptions
+
+        return ServerEncoder(model, options.server or ServerOptions())
     raise ValueError(
-        f"encode: encoder must be {LSA} or {SENTENCES}:MODEL, with a model's name or folder"
-        f" (got {name!r})"
+        f"encode: encoder must be {LSA}, {SENTENCES}:MODEL with a model's name or folder, or"
+        f" {SERVER}:MODEL (got {name!r})"
     )
 
 

@@ -339,7 +339,7 @@ def test_the_command_encodes_tells_and_resumes(data) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["--encoder", "bert"], "encoder must be lsa or"),
+        (["--encoder", "bert"], "encoder must be lsa, sentence-transformers:MODEL"),
         (["--dtype", "int8"], "dtype must be float32 or float16 (got 'int8')"),
         (["--dim", "0"], "dim must be at least 1 (got 0)"),
         (["--threads", "0"], "--threads must be at least 1 (got 0)"),

@@ -68,10 +68,10 @@ def test_unit_rows_survive_extremes() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bert", "lsa:", "sentence-transformers", "sentence-transformers:"]
+    "name", ["bert", "lsa:", "openai", "openai:", "sentence-transformers", "sentence-transformers:"]
 )
 def test_an_unknown_encoder_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match=r"encoder must be lsa or .* \(got '"):
+    with pytest.raises(ValueError, match=r"encoder must be lsa, .* \(got '"):
         create_encoder(name, TEXTS, EncoderOptions())
 
 
