@@ -138,6 +138,7 @@ void collective(Op op, uint32_t mask, uint32_t argument, uint32_t width, const u
 uint32_t collective1(Op op, uint32_t mask, uint32_t value, uint32_t argument, int width, Site site);
 void copy_async(void* shared, const void* global, int bytes, int source_bytes);
 void copy_commit();
+void copy_vector(void* to, const void* from, size_t bytes);
 void copy_wait(int pending);
 void memset_device(void* data, int value, size_t bytes);
 void memcpy_device(void* data, const void* source, size_t bytes);

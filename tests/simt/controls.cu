@@ -101,6 +101,11 @@ __global__ void read_misaligned(const float* x, float* y) {
   y[threadIdx.x] = __ldg(reinterpret_cast<const float4*>(x + 1)).x;
 }
 
+__global__ void copy_misaligned(const float* x, float* y, int source, int target) {
+  const float4 value = *reinterpret_cast<const float4*>(x + 4 * threadIdx.x + source);
+  *reinterpret_cast<float4*>(y + 4 * threadIdx.x + target) = value;
+}
+
 __global__ void write_input(float* x) { x[threadIdx.x] = 0; }
 __global__ void accumulate(float* y) { y[threadIdx.x] += 1.0F; }
 
@@ -302,10 +307,33 @@ TEST(control_accesses_elsewhere_are_seen) {
   EXPECT_SEEN("out of bounds");
   launch(read_misaligned, 1, 32, x.data(), y.data());
   EXPECT_SEEN("misaligned");
+  launch(copy_misaligned, 1, 8, x.data(), y.data(), 1, 0);
+  EXPECT_SEEN("misaligned access on 16 bytes");
+  launch(copy_misaligned, 1, 8, x.data(), y.data(), 0, 2);
+  EXPECT_SEEN("misaligned access on 16 bytes");
+  launch(copy_misaligned, 1, 8, x.data(), y.data(), 4, 4);
+  EXPECT_SEEN("");
   launch(write_input, 1, 32, x.data());
   EXPECT_SEEN("read-only");
   launch(past_dynamic, 1, 64, y.data());
   EXPECT_SEEN("out of bounds");
+}
+
+TEST(control_vectors_are_single_requests) {
+  if (!simt::instrumented() || simt::config.record_accesses) return;
+  const auto x = simt::input("x", simt::random_values<float>(64, 1));
+  auto y = simt::output<float>("y", 64);
+  simt::config.record_accesses = true;
+  launch(copy_misaligned, 1, 16, x.data(), y.data(), 0, 0);
+  simt::config.record_accesses = false;
+  CHECK(simt::access_records().size() == 2);
+  for (const simt::AccessRecord& record : simt::access_records()) {
+    CHECK(record.requests == 1);
+    CHECK(record.bytes == 256);
+    CHECK(record.units == 8);
+    CHECK(record.where.starts_with("controls.cu:"));
+  }
+  simt::clear_access_records();
 }
 
 TEST(control_uninitialised_reads_are_seen) {

@@ -32,10 +32,27 @@ constexpr int warpSize = 32;
 
 // --- vector types
 
-#define SIMT_VECTOR(T, name)                                                     \
-  struct alignas(2 * sizeof(T)) name##2 { T x, y; };                             \
-  struct alignas(sizeof(T) == 8 ? 16 : 4 * sizeof(T)) name##4 { T x, y, z, w; }; \
-  inline name##2 make_##name##2(T x, T y) { return {x, y}; }                     \
+// Copying one is a single access of all its bytes, as on a device, and must be aligned to them; the
+// compiler would make it several, of an element each.
+#define SIMT_VECTOR_COPIES(name)                                             \
+  name() = default;                                                          \
+  name(const name& other) { simt::copy_vector(this, &other, sizeof *this); } \
+  name& operator=(const name& other) {                                       \
+    simt::copy_vector(this, &other, sizeof *this);                           \
+    return *this;                                                            \
+  }
+#define SIMT_VECTOR(T, name)                                          \
+  struct alignas(2 * sizeof(T)) name##2 {                             \
+    T x, y;                                                           \
+    SIMT_VECTOR_COPIES(name##2)                                       \
+    constexpr name##2(T x, T y) : x(x), y(y) {}                       \
+  };                                                                  \
+  struct alignas(sizeof(T) == 8 ? 16 : 4 * sizeof(T)) name##4 {       \
+    T x, y, z, w;                                                     \
+    SIMT_VECTOR_COPIES(name##4)                                       \
+    constexpr name##4(T x, T y, T z, T w) : x(x), y(y), z(z), w(w) {} \
+  };                                                                  \
+  inline name##2 make_##name##2(T x, T y) { return {x, y}; }          \
   inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 SIMT_VECTOR(float, float)
 SIMT_VECTOR(double, double)
@@ -46,6 +63,7 @@ SIMT_VECTOR(unsigned short, ushort)
 SIMT_VECTOR(long long, longlong)
 SIMT_VECTOR(unsigned long long, ulonglong)
 #undef SIMT_VECTOR
+#undef SIMT_VECTOR_COPIES
 
 // --- the runtime library
 
@@ -230,13 +248,15 @@ T atomicCAS(T* place, std::type_identity_t<T> expected, std::type_identity_t<T> 
   template <class T>                                                          \
   SIMT_ACCESS T name(const T* place) {                                        \
     simt::touch(place, sizeof(T), false, false, __builtin_return_address(0)); \
-    return *place;                                                            \
+    T value;                                                                  \
+    __builtin_memcpy(static_cast<void*>(&value), place, sizeof value);        \
+    return value;                                                             \
   }
 #define SIMT_STORE(name)                                                     \
   template <class T>                                                         \
-  SIMT_ACCESS void name(T* place, std::type_identity_t<T> value) {           \
+  SIMT_ACCESS void name(T* place, const std::type_identity_t<T>& value) {    \
     simt::touch(place, sizeof(T), true, false, __builtin_return_address(0)); \
-    *place = value;                                                          \
+    __builtin_memcpy(static_cast<void*>(place), &value, sizeof value);       \
   }
 SIMT_LOAD(__ldg)
 SIMT_LOAD(__ldca)

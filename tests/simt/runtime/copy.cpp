@@ -1,4 +1,4 @@
-// cp.async, and the copies that the runtime library makes between kernels.
+// cp.async, copies of vectors, and those that the runtime library makes between kernels.
 #include <algorithm>
 
 #include "simt/runtime/machine.h"
@@ -46,6 +46,15 @@ void copy_wait(int pending) {
   const auto end = std::find_if_not(thread.copies.begin(), thread.copies.end(), landed);
   std::for_each(thread.copies.begin(), end, perform);
   thread.copies.erase(thread.copies.begin(), end);
+}
+
+void copy_vector(void* to, const void* from, size_t bytes) {
+  if (self != nullptr && instrumented()) {
+    const void* pc = __builtin_return_address(0);
+    check_access(reinterpret_cast<uintptr_t>(from), bytes, false, false, pc);
+    check_access(reinterpret_cast<uintptr_t>(to), bytes, true, false, pc);
+  }
+  std::memcpy(to, from, bytes);
 }
 
 void memset_device(void* data, int value, size_t bytes) {

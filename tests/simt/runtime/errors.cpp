@@ -3,6 +3,7 @@
 
 #include <cstdio>
 #include <map>
+#include <sstream>
 
 #include "simt/runtime/machine.h"
 
@@ -23,11 +24,17 @@ Place ask(const std::string& command) {
   char part[512];
   while (std::fgets(part, sizeof part, pipe) != nullptr) answer += part;
   pclose(pipe);
-  const size_t newline = answer.find('\n');
-  if (newline == std::string::npos) return {"", "?"};
-  std::string line = answer.substr(newline + 1);
-  while (!line.empty() && line.back() == '\n') line.pop_back();
-  return {answer.substr(0, newline), line.substr(0, line.find(" ("))};
+  // A function and a place each, from the innermost inlined one outwards. What the emulated
+  // language does, the kernel has asked for.
+  Place found{"", "?"};
+  std::istringstream lines(answer);
+  for (Place place; std::getline(lines, place.function) && std::getline(lines, place.line);) {
+    place.line = place.line.substr(0, place.line.find(" ("));
+    found = place;
+    const bool language = place.line.starts_with("language.h") || place.line.starts_with("ptx.h");
+    if (!language) break;
+  }
+  return found;
 }
 
 const Place& find(const void* pc) {
@@ -38,7 +45,7 @@ const Place& find(const void* pc) {
   if (pc == nullptr || dladdr(pc, &info) == 0 || info.dli_fname == nullptr) return known[pc];
   const auto offset = reinterpret_cast<uintptr_t>(pc) - reinterpret_cast<uintptr_t>(info.dli_fbase);
   char command[1024];
-  std::snprintf(command, sizeof command, "addr2line -s -f -e '%s' 0x%zx 2>/dev/null",
+  std::snprintf(command, sizeof command, "addr2line -s -i -f -e '%s' 0x%zx 2>/dev/null",
                 info.dli_fname, static_cast<size_t>(offset));
   return known[pc] = ask(command);
 }
