@@ -65,13 +65,13 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
 
   // Contrastive losses of every query against every candidate, normalised or not (cpu/contrast.h):
   // one by one; or their sum weighted by coefficients, with its gradients as far as they are
-  // wanted.
+  // wanted. products: 0 exact, 1 TF32, 2 bfloat16 factors, where the device has them.
   m.def(
       "contrast_losses(Tensor query, Tensor candidates, Tensor? positive, Tensor? weights, float "
-      "temperature, float eps, float delta, int normalize, bool bfloat16) -> Tensor");
+      "temperature, float eps, float delta, int normalize, int products) -> Tensor");
   m.def(
       "contrast_sum(Tensor query, Tensor candidates, Tensor? positive, Tensor? weights, Tensor "
-      "coefficients, float temperature, float eps, float delta, int normalize, bool bfloat16, bool "
+      "coefficients, float temperature, float eps, float delta, int normalize, int products, bool "
       "want_query, bool want_candidates, bool want_positive) -> (Tensor total, Tensor grad_query, "
       "Tensor "
       "grad_candidates, Tensor grad_positive)");

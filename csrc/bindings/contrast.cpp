@@ -8,9 +8,9 @@ namespace {
 Tensor contrast_losses(const Tensor& query, const Tensor& candidates,
                        const std::optional<Tensor>& positive, const std::optional<Tensor>& weights,
                        double temperature, double eps, double delta, int64_t normalize,
-                       bool bfloat16) {
+                       int64_t products) {
   const Request request = check_request("contrast_losses", query, candidates, positive, weights,
-                                        temperature, eps, delta, normalize, bfloat16);
+                                        temperature, eps, delta, normalize, products);
   Tensor losses = empty_of(query, {query.size(0)}, query.scalar_type());
   if (losses.numel() == 0) return losses;
   dispatch_float(query, "contrast_losses: query", [&](auto type) {
@@ -23,16 +23,13 @@ Tensor contrast_losses(const Tensor& query, const Tensor& candidates,
 std::tuple<Tensor, Tensor, Tensor, Tensor> contrast_sum(
     const Tensor& query, const Tensor& candidates, const std::optional<Tensor>& positive,
     const std::optional<Tensor>& weights, const Tensor& coefficients_, double temperature,
-    double eps, double delta, int64_t normalize, bool bfloat16, bool want_query,
+    double eps, double delta, int64_t normalize, int64_t products, bool want_query,
     bool want_candidates, bool want_positive) {
   const Request request = check_request("contrast_sum", query, candidates, positive, weights,
-                                        temperature, eps, delta, normalize, bfloat16);
-  const Tensor coefficients = torch::stable::contiguous(coefficients_);
+                                        temperature, eps, delta, normalize, products);
+  const Tensor coefficients = check_coefficients(request, coefficients_, want_positive);
   const int64_t size = query.size(0), d = query.size(1);
   const ScalarType type = query.scalar_type();
-  check(coefficients.numel() == size && coefficients.scalar_type() == type,
-        "contrast_sum: coefficients must be a vector of ", size, " elements of query's type");
-  check(positive || !want_positive, "contrast_sum: want_positive needs positive");
   Tensor total = empty_of(query, {}, type);
   Tensor losses = empty_of(query, {size}, type);
   Tensor grad_query = empty_of(query, {want_query ? size : 0, d}, type);

@@ -36,8 +36,9 @@ class Contrast {
     args_.shape = shape;
     args_.d = d_;
     args_.num_tiles = (request.num_candidates() + shape.tile - 1) / shape.tile;
-    bfloat16_ = std::is_same_v<T, float> && request.bfloat16 && fixed_shift() &&
-                avx512bf16::compiled() && active_isa() == Isa::avx512 && cpu_features().avx512bf16;
+    bfloat16_ = std::is_same_v<T, float> && request.products == Products::bfloat16 &&
+                fixed_shift() && avx512bf16::compiled() && active_isa() == Isa::avx512 &&
+                cpu_features().avx512bf16;
   }
 
   // Gradients of the losses' weighted sum; null where they are not wanted.

@@ -29,16 +29,11 @@
 
 #include <cstdint>
 
+#include "common/contrast.h"
 #include "common/types.h"
 #include "cpu/isa.h"
 
 namespace rlmrec_fast {
-
-enum class Normalize : int64_t {
-  none = 0,
-  root = 1,   // x / sqrt(eps + x . x)
-  clamp = 2,  // x / max(|x|, eps), torch.nn.functional.normalize
-};
 
 // Sizes that depend on the instruction set.
 struct ContrastShape {

@@ -34,6 +34,14 @@ class Normalize(IntEnum):
     CLAMP = 2  # x / max(|x|, eps)
 
 
+class Products(IntEnum):
+    """The factors of products of float32 tables."""
+
+    EXACT = 0
+    TF32 = 1
+    BFLOAT16 = 2
+
+
 def contrast(
     op: str,
     query: Tensor,
@@ -51,8 +59,8 @@ def contrast(
 ) -> Tensor:
     """The reduced losses of checked arguments; without positives just the log-sum-exp."""
     tables = (query, candidates, positive)
-    bfloat16 = check_products(op, dtype, query)
-    settings = (float(temperature), float(eps), float(delta), int(normalize), bfloat16)
+    products = check_products(op, dtype, query)
+    settings = (float(temperature), float(eps), float(delta), int(normalize), int(products))
     try:
         if reduction == "none":
             losses: Tensor = _contrast_losses(*tables, candidate_weight, *settings)
@@ -117,22 +125,28 @@ def check_settings(op: str, temperature: float, reduction: str, eps: float = 0.0
         raise ValueError(f"{op}: eps must be finite and not negative (got {eps})")
 
 
-def check_products(op: str, dtype: torch.dtype | None, query: Tensor) -> bool:
-    """Whether products are to be taken in bfloat16; refuses other types than the tables'."""
+def check_products(op: str, dtype: torch.dtype | None, query: Tensor) -> Products:
+    """What factors products are to be taken of; refuses other types than the tables'."""
     if dtype is None or dtype == query.dtype:
-        return False
+        tf32 = query.is_cuda and query.dtype == torch.float32 and _is_tf32_allowed()
+        return Products.TF32 if tf32 else Products.EXACT
     if dtype != torch.bfloat16 or query.dtype != torch.float32:
         raise ValueError(
             f"{op}: dtype must be None, the tables' own {query.dtype}, or torch.bfloat16 for "
             f"float32 tables (got {dtype})"
         )
-    return True
+    return Products.BFLOAT16
 
 
 def check_not_empty(op: str, name: str, table: Tensor) -> None:
     """Refuses a table without rows."""
     if table.shape[0] == 0:
         raise ValueError(f"{op}: {name} must have at least one row (got none)")
+
+
+@torch.compiler.assume_constant_result
+def _is_tf32_allowed() -> bool:
+    return bool(torch.backends.cuda.matmul.fp32_precision == "tf32")
 
 
 @torch.library.register_fake("rlmrec_fast::contrast_losses")
@@ -151,7 +165,7 @@ def _fake_sum(
     eps: float,
     delta: float,
     normalize: int,
-    bfloat16: bool,
+    products: int,
     want_query: bool,
     want_candidates: bool,
     want_positive: bool,

@@ -52,15 +52,17 @@ def info_nce(
         reduction: ``"sum"`` of the weighted losses, ``"mean"``: the sum over B, or ``"none"``.
         eps: not negative.
         dtype: ``torch.bfloat16`` takes the factors of all products in bfloat16 (sums stay float32)
-            where the processor has AVX-512-BF16 and temperature >= 0.03: twice as fast, gradients
-            good to two or three digits. None: the tables' type.
+            where temperature >= 0.03 and the processor has AVX-512-BF16 or the tables are on a GPU:
+            twice as fast, gradients good to two or three digits. None: the tables' type; on a GPU
+            float32 factors are rounded to TF32 if torch.backends.cuda.matmul allows that.
 
     Returns:
         A scalar, or [B] for ``"none"``. Equal for any number of threads, bit by bit.
 
     Raises:
         TypeError: an argument is of a wrong type.
-        ValueError: a shape, weight or setting is out of range.
+        ValueError: a shape, weight or setting is out of range. On a GPU, which nobody waits for,
+            losses that a weight out of range is part of are NaN instead.
     """
     query, positive, candidates = check_tables(
         "info_nce", query=query, positive=positive, candidates=candidates

@@ -81,19 +81,19 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
             for items_table in (torch.randn(8, 5), None)
         ],
         "contrast_losses": [
-            (leaf(9, 5), leaf(40, 5), leaf(9, 5), torch.rand(40), 0.2, 1e-8, 0.0, 1, False),
-            (leaf(9, 5), leaf(9, 5), None, None, 1.0, 0.0, 0.0, 0, False),
-            (leaf(9, 5), leaf(9, 5), leaf(9, 5), None, 0.3, 1e-12, 1e-8, 2, True),
+            (leaf(9, 5), leaf(40, 5), leaf(9, 5), torch.rand(40), 0.2, 1e-8, 0.0, 1, 0),
+            (leaf(9, 5), leaf(9, 5), None, None, 1.0, 0.0, 0.0, 0, 0),
+            (leaf(9, 5), leaf(9, 5), leaf(9, 5), None, 0.3, 1e-12, 1e-8, 2, 2),
         ],
         "contrast_sum": [
             (
                 *(leaf(9, 5), leaf(40, 5), leaf(9, 5), torch.rand(40), torch.rand(9)),
-                *(0.2, 1e-8, 0.0, 1, bfloat16, *wanted),
+                *(0.2, 1e-8, 0.0, 1, products, *wanted),
             )
-            for bfloat16, *wanted in (
-                (False, True, True, True),
-                (True, True, False, False),
-                (True, False, True, False),
+            for products, *wanted in (
+                (0, True, True, True),
+                (2, True, False, False),
+                (1, False, True, False),
             )
         ],
         "distinct": [

@@ -109,7 +109,7 @@ CHANGES: dict[str, list[tuple[int, str]]] = {
         *[(3, x) for x in ("good[:-1]", "good - 2", "good * torch.nan", "good.double()")],
         *[(4, x) for x in ("0.0", "-1.0", "torch.inf", "torch.nan")],
         *[(i, x) for i in (5, 6) for x in ("-1.0", "torch.nan")],
-        *[(7, x) for x in ("-1", "3")],
+        *[(i, x) for i in (7, 8) for x in ("-1", "3")],
     ],
     "contrast_sum": [
         *[(1, x) for x in ("good[:, :4]", "good[:0]")],
