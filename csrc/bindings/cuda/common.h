@@ -76,4 +76,19 @@ inline void check_launch(const char* op, const char* kernel, cudaError_t error) 
                            " could not be launched: " + cudaGetErrorString(error));
 }
 
+// Waits for the device and reads `count` elements from it.
+template <class T>
+std::vector<T> read_back(const char* op, const T* place, int64_t count, cudaStream_t stream) {
+  std::vector<T> numbers(static_cast<size_t>(count));
+  cudaError_t error = cudaMemcpyAsync(numbers.data(), place, numbers.size() * sizeof(T),
+                                      cudaMemcpyDeviceToHost, stream);
+  const cudaError_t waited = cudaStreamSynchronize(stream);
+  if (error == cudaSuccess) error = waited;
+  if (error != cudaSuccess) {
+    throw std::runtime_error(std::string(op) + ": results could not be read from the device: " +
+                             cudaGetErrorString(error));
+  }
+  return numbers;
+}
+
 }  // namespace rlmrec_fast
