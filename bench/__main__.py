@@ -34,6 +34,7 @@ FAMILIES = (
     "bpr",
     "sample",
     "rank",
+    "neighbors",
     "graph",
     "info_nce",
     "epoch",

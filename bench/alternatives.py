@@ -169,6 +169,24 @@ def torch_rank(
     return torch.cat(found), torch.cat(best)
 
 
+def torch_neighbors(table: Tensor, k: int, batch: int) -> Tensor:
+    """Top-k by matrix product of unit rows and topk, a batch of rows at a time."""
+    unit = F.normalize(table, dim=1)
+    found = []
+    for begin in range(0, len(table), batch):
+        similarity = unit[begin : begin + batch] @ unit.T
+        similarity.diagonal(begin).fill_(-torch.inf)
+        found.append(similarity.topk(k).indices)
+    return torch.cat(found) if len(found) > 1 else found[0]
+
+
+def torch_overlap(first: Tensor, second: Tensor) -> Tensor:
+    """Jaccard indices without a loop: what stands twice in the sorted rows of both is shared."""
+    both = torch.cat([first, second], dim=1).sort(dim=1).values
+    shared = (both[:, 1:] == both[:, :-1]).sum(dim=1)
+    return shared.double() / (both.shape[1] - shared)
+
+
 def torch_evaluation(evaluator: Evaluator, num_items: int) -> Any:
     """The evaluator's metrics without a Python loop over users."""
     offsets, held = evaluator.held_out

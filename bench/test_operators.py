@@ -44,6 +44,9 @@ CASES: dict[str, Callable[[], object]] = {
     "rank, top 20 of all users": rank,
     "info_nce, a batch and all users, forward + backward": info_nce,
     "reconstruction_loss, forward + backward": reconstruction_loss,
+    "neighbors, the 100 nearest of all items": lambda: ops.neighbors(
+        torch.randn(graph().num_items, 64), 100
+    ),
     "sample_negatives": lambda: ops.sample_negatives(graph(), 1),
 }
 

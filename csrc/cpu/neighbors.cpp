@@ -51,6 +51,15 @@ RLMREC_FAST_INLINE Ints add_products(Ints sum, Shorts a, Shorts b) {
 #endif
 }
 
+// Keeps a vector in its register, where gcc would load it again for every use.
+RLMREC_FAST_INLINE void hold(Shorts& vector) {
+#ifdef __x86_64__
+  asm("" : "+v"(vector));
+#else
+  (void)vector;
+#endif
+}
+
 RLMREC_FAST_INLINE Shorts broadcast_pair(const int16_t* pair) {
   int32_t both;
   std::memcpy(&both, pair, 4);
@@ -72,6 +81,7 @@ RLMREC_FAST_INLINE void multiply(const int16_t* rows, const int16_t* panels, int
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
       values[p] = load_bits<Shorts>(panels + p * apart + pair * kPanel * 2);
+      hold(values[p]);
     }
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
@@ -147,25 +157,29 @@ RLMREC_FAST_INLINE uint32_t lanes_within(int64_t first, int64_t begin, int64_t e
   return static_cast<uint32_t>((uint64_t{1} << high) - (uint64_t{1} << low));
 }
 
-// Offers the rows of two panels, of which the first is not the later one, to each other.
-template <class T>
-RLMREC_FAST_INLINE void offer_panels(const NeighborArgs<T>& args, int64_t row, int64_t column,
-                                     const float* estimates) {
+// Offers the rows of two panels, of which the first is not the later one, to each other. kWhole:
+// the panels are different ones, of rows that are all there.
+template <bool kWhole, class T>
+RLMREC_FAST_INLINE void offer_panels(const Collector<T>& collector, int64_t num_rows, int64_t row,
+                                     int64_t column, const float* estimates) {
+  const Words lanes = iota(0), rows = lanes + static_cast<uint32_t>(row),
+              columns = lanes + static_cast<uint32_t>(column);
+  const int64_t row_end = kWhole ? row + kPanel : std::min(num_rows, row + kPanel);
+  const int64_t column_end = kWhole ? column + kPanel : std::min(num_rows, column + kPanel);
+  for (int64_t r = row; r < row_end; ++r) {
+    const uint32_t wanted = kWhole ? ~uint32_t{0} : lanes_within(column, r + 1, num_rows);
+    collector.offer(r, load_bits<Ints>(&columns), load(estimates + (r - row) * kColumns), wanted);
+  }
   Vec<float> values[kPanel];
 #pragma GCC unroll 16
   for (int i = 0; i < kPanel; ++i) values[i] = load(estimates + i * kColumns);
-  const int64_t num_rows = args.num_rows;
-  const bool whole = row != column && column + kPanel <= num_rows;
-  const int64_t rows = std::min<int64_t>(kPanel, num_rows - row);
-  const int64_t columns = std::min<int64_t>(kPanel, num_rows - column);
-  for (int64_t i = 0; i < rows; ++i) {
-    const uint32_t wanted = whole ? ~uint32_t{0} : lanes_within(column, row + i + 1, num_rows);
-    offer(args, row + i, column, load(estimates + i * kColumns), wanted);
-  }
   transpose(values);
-  for (int64_t j = 0; j < columns; ++j) {
-    const uint32_t wanted = whole ? ~uint32_t{0} : lanes_within(row, 0, column + j);
-    offer(args, column + j, row, values[j], wanted);
+  alignas(kVectorBytes) float turned[kPanel][kPanel];
+#pragma GCC unroll 16
+  for (int j = 0; j < kPanel; ++j) store(turned[j], values[j]);
+  for (int64_t c = column; c < column_end; ++c) {
+    const uint32_t wanted = kWhole ? ~uint32_t{0} : lanes_within(row, 0, c);
+    collector.offer(c, load_bits<Ints>(&rows), load(turned[c - column]), wanted);
   }
 }
 
@@ -302,6 +316,7 @@ void screen_blocks(const NeighborArgs<T>& args, int64_t first, int64_t second) {
   const int64_t whole_rows = (args.num_rows + kPanel - 1) / kPanel * kPanel;
   const int64_t last_row = std::min(whole_rows, first_row + kNeighborBlock);
   const int64_t last_column = std::min(args.num_rows, first_column + kNeighborBlock);
+  const Collector<T> collector(args);
   alignas(kVectorBytes) Estimates estimates;
   for (int64_t column = first_column; column < last_column; column += kColumns) {
     // Within one block, a pair belongs to its row of lower number.
@@ -310,7 +325,13 @@ void screen_blocks(const NeighborArgs<T>& args, int64_t first, int64_t second) {
     for (int64_t row = first_row; row < row_end; row += kPanel) {
       for (int64_t panel = 0; panel < kColumns; panel += kPanel) {
         if (row > column + panel || column + panel >= last_column) continue;
-        offer_panels(args, row, column + panel, estimates[row - first_row] + panel);
+        const float* tile = estimates[row - first_row] + panel;
+        const bool whole = row != column + panel && column + panel + kPanel <= args.num_rows;
+        if (whole) {
+          offer_panels<true>(collector, args.num_rows, row, column + panel, tile);
+        } else {
+          offer_panels<false>(collector, args.num_rows, row, column + panel, tile);
+        }
       }
     }
   }

@@ -279,25 +279,46 @@ void drop_by_cosine(const NeighborArgs<T>& args, int64_t row) {
 
 // Once a row has no room for another panel.
 template <class T>
-__attribute__((noinline)) void make_room(const NeighborArgs<T>& args, int64_t row) {
+__attribute__((noinline, cold)) void make_room(const NeighborArgs<T>& args, int64_t row) {
   drop_by_estimate(args, row);
   // Where margins leave too many, such as of equal rows, only cosines can tell.
-  if (args.counts[row] - args.k > (args.capacity - args.k) / 2) drop_by_cosine(args, row);
+  const int64_t most = args.capacity - kCollectedLanes;
+  if (args.counts[row] > (args.k + most) / 2) drop_by_cosine(args, row);
 }
 
-// Offers a row the wanted ones of the rows from first on. Without branches: whether there are any
-// near ones is as good as random.
+// Takes in what rows are offered. A copy of what it needs, so that nothing of it is loaded again
+// after every store.
 template <class T>
-RLMREC_FAST_INLINE void offer(const NeighborArgs<T>& args, int64_t row, int64_t first,
-                              Vec<float> values, uint32_t wanted) {
-  const uint32_t marked = wanted & lanes_at_least(values, broadcast<float>(args.limits[row]));
-  const auto [estimates, rows] = collected_by(args, row);
-  const int32_t count = args.counts[row];
-  const Words numbers = iota(static_cast<uint32_t>(first));
-  store_marked(values, load_bits<Ints>(&numbers), marked, estimates + count, rows + count);
-  args.counts[row] = count + __builtin_popcount(marked);
-  if (args.counts[row] > args.capacity - kCollectedLanes) make_room(args, row);
-}
+class Collector {
+ public:
+  explicit Collector(const NeighborArgs<T>& args)
+      : args_(args),
+        limits_(args.limits),
+        counts_(args.counts),
+        collected_(static_cast<float*>(args.collected)),
+        capacity_(args.capacity) {}
+
+  // The wanted ones of some rows, by number and estimate. Without branches: whether there are any
+  // near ones is as good as random.
+  RLMREC_FAST_ALWAYS_INLINE inline void offer(int64_t row, Ints numbers, Vec<float> values,
+                                              uint32_t wanted) const {
+    const uint32_t marked = wanted & lanes_at_least(values, broadcast<float>(limits_[row]));
+    const int64_t count = counts_[row];
+    float* estimates = collected_ + row * 2 * capacity_ + count;
+    store_marked(values, numbers, marked, estimates,
+                 reinterpret_cast<int32_t*>(estimates + capacity_));
+    const int64_t now = count + __builtin_popcount(marked);
+    counts_[row] = static_cast<int32_t>(now);
+    if (now > capacity_ - kCollectedLanes) make_room(args_, row);
+  }
+
+ private:
+  const NeighborArgs<T>& args_;
+  const float* limits_;
+  int32_t* counts_;
+  float* collected_;
+  int64_t capacity_;
+};
 
 // The k nearest of what a row has collected. Estimates that lie further apart than both margins
 // tell rows apart; those that do not form runs, of which cosines are computed.
