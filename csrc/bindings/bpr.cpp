@@ -2,34 +2,17 @@
 
 #include <tuple>
 
+#include "bindings/bpr_batch.h"
 #include "bindings/layer.h"
 
 namespace rlmrec_fast {
 namespace {
 
-// The batch and both tables, checked.
-struct Batch {
-  Tensor user_table, item_table, users, positives, negatives;
-  bool one_table;
-  int64_t size;
-
+// The batch with its ids checked.
+struct Batch : BprBatch {
   Batch(const Tensor& embedding, const std::optional<Tensor>& item_embedding, const Tensor& users_,
         const Tensor& positives_, const Tensor& negatives_)
-      : user_table(check_table(embedding, "bpr_loss: user_embedding")),
-        item_table(item_embedding ? check_table(*item_embedding, "bpr_loss: item_embedding")
-                                  : user_table),
-        users(check_longs(users_, "bpr_loss: users")),
-        positives(check_longs(positives_, "bpr_loss: positives")),
-        negatives(check_longs(negatives_, "bpr_loss: negatives")),
-        one_table(!item_embedding),
-        size(users.numel()) {
-    check(user_table.size(1) == item_table.size(1) &&
-              user_table.scalar_type() == item_table.scalar_type(),
-          "bpr_loss: item_embedding must have the columns and type of user_embedding (got ",
-          item_table.size(1), " columns instead of ", user_table.size(1), ")");
-    check(positives.numel() == size && negatives.numel() == size,
-          "bpr_loss: positives and negatives must have as many elements as users, ", size, " (got ",
-          positives.numel(), " and ", negatives.numel(), ")");
+      : BprBatch(embedding, item_embedding, users_, positives_, negatives_) {
     check_ids(const_data<int64_t>(users), size, user_table.size(0), "bpr_loss: users");
     check_ids(const_data<int64_t>(positives), size, item_table.size(0), "bpr_loss: positives");
     check_ids(const_data<int64_t>(negatives), size, item_table.size(0), "bpr_loss: negatives");

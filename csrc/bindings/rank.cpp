@@ -5,21 +5,17 @@
 #include <memory>
 #include <tuple>
 
-#include "bindings/common.h"
+#include "bindings/item_rows.h"
 #include "cpu/metrics.h"
 
 namespace rlmrec_fast {
 namespace {
 
 // Rows of items, checked: offsets for every row, in order and within the items.
-struct ItemRows {
-  Tensor offsets, items;
-
-  ItemRows(const Tensor& offsets_, const Tensor& items_, int64_t num_rows, const char* offsets_name,
-           const char* items_name)
-      : offsets(check_longs(offsets_, offsets_name)), items(check_ints(items_, items_name)) {
-    check(offsets.numel() == num_rows + 1, offsets_name, " must have ", num_rows + 1,
-          " elements (got ", offsets.numel(), ")");
+struct CheckedRows : ItemRows {
+  CheckedRows(const Tensor& offsets_, const Tensor& items_, int64_t num_rows,
+              const char* offsets_name, const char* items_name)
+      : ItemRows(offsets_, items_, num_rows, offsets_name, items_name) {
     check_offsets(const_data<int64_t>(offsets), num_rows, items.numel(), offsets_name);
   }
 };
@@ -51,7 +47,7 @@ std::tuple<Tensor, Tensor> rank(const Tensor& user_embedding, const Tensor& item
         items.size(1), " columns instead of ", users.size(1), ")");
   check(k >= 1 && k <= (int64_t{1} << 31), "rank: k must be positive (got ", k, ")");
   const int64_t num_users = users.size(0);
-  std::optional<ItemRows> exclude;
+  std::optional<CheckedRows> exclude;
   check(exclude_offsets.has_value() == exclude_items.has_value(),
         "rank: exclude must have both offsets and items");
   if (exclude_offsets) {
@@ -86,8 +82,8 @@ Tensor metrics(const Tensor& items_, const Tensor& held_offsets, const Tensor& h
   const Tensor items = torch::stable::contiguous(items_);
   const Tensor cutoffs = check_longs(cutoffs_, "ranking_metrics: cutoffs");
   const int64_t num_rows = items.size(0), width = items.size(1), num_cutoffs = cutoffs.numel();
-  const ItemRows held(held_offsets, held_items, num_rows, "ranking_metrics: held_out offsets",
-                      "ranking_metrics: held_out items");
+  const CheckedRows held(held_offsets, held_items, num_rows, "ranking_metrics: held_out offsets",
+                         "ranking_metrics: held_out items");
   for (int64_t c = 0; c < num_cutoffs; ++c) {
     const int64_t cutoff = const_data<int64_t>(cutoffs)[c];
     check(cutoff >= 1 && cutoff <= width, "ranking_metrics: cutoffs must be in [1, ", width,

@@ -3,21 +3,10 @@
 #include <tuple>
 
 #include "bindings/cuda/common.h"
+#include "bindings/item_rows.h"
 
 namespace rlmrec_fast {
 namespace {
-
-// Rows of items, checked as far as shapes tell.
-struct ItemRows {
-  Tensor offsets, items;
-
-  ItemRows(const Tensor& offsets_, const Tensor& items_, int64_t num_rows, const char* offsets_name,
-           const char* items_name)
-      : offsets(check_longs(offsets_, offsets_name)), items(check_ints(items_, items_name)) {
-    check(offsets.numel() == num_rows + 1, offsets_name, " must have ", num_rows + 1,
-          " elements (got ", offsets.numel(), ")");
-  }
-};
 
 std::tuple<Tensor, Tensor> rank(const Tensor& user_embedding, const Tensor& item_embedding,
                                 const std::optional<Tensor>& exclude_offsets,
