@@ -17,7 +17,10 @@ import rlmrec_fast
 from rlmrec_fast.info import ISAS, active_isa
 
 ROOT = Path(__file__).parents[1]
-HEAVY = ("scipy", "polars", "typer", "pydantic", "rich", "sklearn", "safetensors", "yaml")
+HEAVY = (
+    *("scipy", "polars", "typer", "pydantic", "rich", "sklearn", "safetensors", "yaml"),
+    *("matplotlib", "jinja2", "umap", "openai", "torch._dynamo"),
+)
 OPERATORS = "librlmrec_fast.so"
 
 

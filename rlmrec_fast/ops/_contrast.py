@@ -144,9 +144,12 @@ def check_not_empty(op: str, name: str, table: Tensor) -> None:
         raise ValueError(f"{op}: {name} must have at least one row (got none)")
 
 
-@torch.compiler.assume_constant_result
 def _is_tf32_allowed() -> bool:
     return bool(torch.backends.cuda.matmul.fp32_precision == "tf32")
+
+
+# All that torch.compiler.assume_constant_result does, but for importing the compiler: two seconds.
+_is_tf32_allowed._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 @torch.library.register_fake("rlmrec_fast::contrast_losses")
