@@ -35,6 +35,7 @@ from rlmrec_fast.data import Dataset
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.training.model import create_model
 from rlmrec_fast.training.settings import Settings
+from rlmrec_fast.training.step import create_optimizer, train_step
 
 OURS, FP32 = "rlmrec_fast", "rlmrec_fast fp32"
 PRODUCTS = ("aten::addmm", "aten::mm")
@@ -148,16 +149,13 @@ def first_batch(context: Context, size: int) -> Batch:
 def our_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
     """A step as the trainer takes it, its loss not read."""
     model = create_model(settings, dataset).train()
-    optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+    optimizer = create_optimizer(model, settings.learning_rate)
     seed = 0
 
     def step() -> None:
         nonlocal seed
         seed += 1
-        terms = model.loss(batch, seed, seed - 1)
-        optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(terms.values())).sum().backward()
-        optimizer.step()
+        train_step(model, optimizer, batch, seed, seed - 1)
 
     return step
 

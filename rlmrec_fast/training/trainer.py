@@ -27,6 +27,7 @@ from rlmrec_fast.training.evaluation import Evaluator
 from rlmrec_fast.training.progress import MONITOR, Silent, describe
 from rlmrec_fast.training.run import SPLITS, RunFolder
 from rlmrec_fast.training.settings import Settings
+from rlmrec_fast.training.step import create_optimizer, train_step
 
 if TYPE_CHECKING:
     from rlmrec_fast.data import Dataset
@@ -113,7 +114,7 @@ class Trainer:
         self.validation = Evaluator(dataset.train, dataset.validation, device=self.device)
         self.test = Evaluator(dataset.train, dataset.test, device=self.device)
         self.users, self.positives = graph.interactions()
-        self.optimizer = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
+        self.optimizer = create_optimizer(model, settings.learning_rate)
         self.state = TrainingState()
         self.best: Tensors = {}
 
@@ -169,10 +170,7 @@ class Trainer:
         for index, batch in enumerate(batches):
             step = (epoch - 1) * len(batches) + index
             seed = ops.derive_seed(self.settings.seed, _STEP, step)
-            terms = self.model.loss(batch, seed, index)
-            self.optimizer.zero_grad(set_to_none=True)
-            _total(terms).backward()
-            self.optimizer.step()
+            terms = train_step(self.model, self.optimizer, batch, seed, index)
             for name, term in terms.items():
                 # Read once an epoch: a step must not wait for its loss.
                 if name in sums:
@@ -297,13 +295,6 @@ def require_trainable(dataset: Dataset) -> None:
     for split in SPLITS:
         if not getattr(dataset, split).count_nonzero():
             raise ValueError(f"Trainer: {split} must have at least one interaction (got none)")
-
-
-def _total(terms: Mapping[str, Tensor]) -> Tensor:
-    first, *others = terms.values()
-    for term in others:
-        first = first + term
-    return first
 
 
 def _stored_epoch(run: RunFolder) -> int | None:

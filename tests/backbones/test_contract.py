@@ -19,6 +19,7 @@ from rlmrec_fast.training.checkpoint import load_tensors
 from rlmrec_fast.training.inference import TrainedRun
 from rlmrec_fast.training.model import ALIGNMENTS, create_model
 from rlmrec_fast.training.run import RunConfig, RunFolder
+from rlmrec_fast.training.step import create_optimizer, train_step
 from rlmrec_fast.training.trainer import TERMS, Trainer
 
 REG_ONLY = {"gccf": {"backbone.weights"}}
@@ -69,6 +70,28 @@ def _one_thread() -> None:
 @cache
 def data_of(**sizes: Any) -> Dataset:
     return make_data(**sizes)
+
+
+@EACH
+@ANY
+def test_a_step_is_adam_on_the_sum_of_all_terms(name, align):
+    dataset, settings = data_of(), make_settings(name, align, reg_weight=0.05)
+    steps = []
+    for whole in (False, True):
+        model = create_model(settings, dataset).train()
+        batch = make_batch(model)
+        if whole:
+            optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+            total(model.loss(batch, 3, 0)).backward()
+            optimizer.step()
+        else:
+            optimizer = create_optimizer(model, 0.01)
+            train_step(model, optimizer, batch, 3, 0)
+        # The first moment is a tenth of the gradient; the parameters themselves hide its size.
+        moments = [optimizer.state[parameter]["exp_avg"] for parameter in model.parameters()]
+        steps.append([*moments, *model.parameters()])
+    for ours, expected in zip(*steps, strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-7)
 
 
 def gradients(model: Recommender, loss: Tensor) -> dict[str, Tensor | None]:
