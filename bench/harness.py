@@ -9,6 +9,7 @@ caches of the tables of whoever went before.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
@@ -141,8 +142,12 @@ def run(
     """
     calls, errors = _set_up(case)
     differences = _warm_up(case, calls)
+    gc.collect()
+    # Or collections of garbage would walk all that was imported, in whoever's turn they come.
+    gc.freeze()
     repeats = {name: _repeats(call, budget.sample) for name, call in calls.items()}
     times = _rounds(calls, repeats, budget)
+    gc.unfreeze()
     ours = next(iter(case.providers))
     records = []
     for name in case.providers:

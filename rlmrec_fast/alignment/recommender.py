@@ -30,8 +30,8 @@ class Recommender(nn.Module):
         """The training interactions."""
         return self.backbone.graph
 
-    def loss(self, batch: Batch, seed: int, step: int = 0) -> dict[str, Tensor]:
-        """The loss of one batch, term by term and already weighted.
+    def terms(self, batch: Batch, seed: int, step: int = 0) -> dict[str, Tensor]:
+        """What a batch loses, term by term and already weighted, without `reg_loss`.
 
         Args:
             batch: the triplets.
@@ -39,21 +39,27 @@ class Recommender(nn.Module):
             step: its number in the epoch, from 0.
 
         Returns:
-            Scalars: the backbone's terms, `infomax_loss` of the alignment (added to the backbone's
-            own where it has one), and `reg_loss` of all parameters. The total is their sum.
+            Scalars: the backbone's terms, and `infomax_loss` of the alignment (added to the
+            backbone's own where it has one).
         """
         backbone, alignment = self.backbone, self.alignment
         backbone.prepare(step, seed)
         if alignment is None:
-            terms = backbone.own_terms(batch, seed)
-        else:
-            ego, masked = alignment.mask(backbone.embedding, seed)
-            views = backbone.views(ego, seed)
-            terms = backbone.terms(views, batch)
-            loss = alignment.loss(views[0], backbone.compared(batch), masked)
-            terms["infomax_loss"] = loss + terms.get("infomax_loss", 0)
-        terms["reg_loss"] = backbone.reg_weight * squared_norm(self.parameters())
+            return backbone.own_terms(batch, seed)
+        ego, masked = alignment.mask(backbone.embedding, seed)
+        views = backbone.views(ego, seed)
+        terms = backbone.terms(views, batch)
+        loss = alignment.loss(views[0], backbone.compared(batch), masked)
+        terms["infomax_loss"] = loss + terms.get("infomax_loss", 0)
         return terms
+
+    def reg_loss(self) -> Tensor:
+        """`reg_weight` times the squared L2 norm of all parameters."""
+        return self.backbone.reg_weight * squared_norm(self.parameters())
+
+    def loss(self, batch: Batch, seed: int, step: int = 0) -> dict[str, Tensor]:
+        """The loss of one batch: `terms` and `reg_loss`; the total is their sum."""
+        return {**self.terms(batch, seed, step), "reg_loss": self.reg_loss()}
 
     def final(self) -> tuple[Tensor, Tensor]:
         """The embeddings used at inference: users `[U, d']` and items `[I, d']`."""

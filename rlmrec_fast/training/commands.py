@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -123,7 +124,10 @@ def train(request: TrainRequest) -> int:
             # A run to resume has passed the check of its very vectors when it was started.
             zeros = request.allow_zero_vectors or request.resume
             model = create_model(settings, dataset, device, zeros)
-            result = Trainer(model, dataset, settings, run, progress).fit()
+            trainer = Trainer(model, dataset, settings, run, progress)
+            # What exists now lasts to the end; collections of garbage need not walk it every time.
+            gc.freeze()
+            result = trainer.fit()
         except KeyboardInterrupt:
             run.log("interrupted")
             command = resume_command(run.path, request)

@@ -37,12 +37,14 @@ def train_step(
     Returns:
         The loss before the step, term by term; see `Recommender.loss`.
     """
-    terms = model.loss(batch, seed, step)
+    terms = model.terms(batch, seed, step)
+    with torch.no_grad():
+        reg_loss = model.reg_loss()
     optimizer.zero_grad(set_to_none=True)
-    reduce(torch.add, [term for name, term in terms.items() if name != "reg_loss"]).backward()
+    reduce(torch.add, terms.values()).backward()
     for parameter in model.parameters():
         if parameter.grad is None:
             # Nothing but reg_loss depends on it, as on GCCF's matrices; Adam skips what has none.
             parameter.grad = torch.zeros_like(parameter)
     optimizer.step()
-    return terms
+    return {**terms, "reg_loss": reg_loss}

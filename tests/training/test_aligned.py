@@ -76,14 +76,14 @@ def test_a_run_stopped_inside_an_epoch_goes_on_to_the_same_bits(
     config = RunConfig.of(settings, "default", data, tmp_path / "data")
     with RunFolder.create(tmp_path / "stopped", config) as run:
         trainer = Trainer(create_model(settings, data), data, settings, run)
-        loss = trainer.model.loss
+        terms = trainer.model.terms
 
         def interrupting(batch, seed, step):
             if trainer.state.epoch == epoch:
                 raise KeyboardInterrupt
-            return loss(batch, seed, step)
+            return terms(batch, seed, step)
 
-        trainer.model.loss = interrupting
+        trainer.model.terms = interrupting
         with pytest.raises(KeyboardInterrupt):
             trainer.fit()
     with RunFolder.open(tmp_path / "stopped", exclusive=True) as run:

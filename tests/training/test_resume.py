@@ -149,14 +149,14 @@ def test_a_run_stopped_inside_an_epoch_goes_on_to_the_same_bits(tmp_path, config
     train(tmp_path / "whole", config, make_trainer)
     with RunFolder.create(tmp_path / "stopped", config) as run:
         trainer = make_trainer(run)
-        loss = trainer.model.loss
+        terms = trainer.model.terms
 
         def interrupting(batch, seed, step):
             if trainer.state.epoch == 4:
                 raise KeyboardInterrupt
-            return loss(batch, seed, step)
+            return terms(batch, seed, step)
 
-        trainer.model.loss = interrupting
+        trainer.model.terms = interrupting
         with pytest.raises(KeyboardInterrupt):
             trainer.fit()
         before = load_tensors(run.last_path)[1]["state"]["seconds"]

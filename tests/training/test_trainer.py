@@ -72,8 +72,8 @@ def test_an_epoch_takes_the_steps_of_adam_on_the_loss_of_every_batch(make_traine
 def test_steps_of_an_epoch_and_epochs_have_seeds_of_their_own(make_trainer):
     trainer = make_trainer()
     seeds = []
-    loss = trainer.model.loss
-    trainer.model.loss = lambda batch, seed, step: (seeds.append(seed), loss(batch, seed, step))[1]
+    terms = trainer.model.terms
+    trainer.model.terms = lambda *args: (seeds.append(args[1]), terms(*args))[1]
     trainer.train_epoch(1)
     trainer.train_epoch(2)
     assert len(seeds) == 2 * len(trainer.batches(1))
@@ -176,15 +176,10 @@ def test_the_same_seed_gives_the_same_bits_for_any_number_of_threads():
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_term(make_trainer):
     trainer = make_trainer(batch_size=10_000)
-    loss = trainer.model.loss
-
-    def breaking(batch, seed, step):
-        terms = loss(batch, seed, step)
-        if trainer.state.epoch == 2:
-            terms["reg_loss"] = terms["reg_loss"] * float("nan")
-        return terms
-
-    trainer.model.loss = breaking
+    reg_loss = trainer.model.reg_loss
+    trainer.model.reg_loss = lambda: (
+        reg_loss() * (float("nan") if trainer.state.epoch == 2 else 1.0)
+    )
     with pytest.raises(DivergenceError, match=r"reg_loss must be finite \(got nan in epoch 3"):
         trainer.fit()
 
@@ -192,10 +187,10 @@ def test_a_loss_that_is_not_finite_stops_with_epoch_and_term(make_trainer):
 def test_a_diverging_run_keeps_its_last_good_checkpoint(make_trainer, config, tmp_path):
     with RunFolder.create(tmp_path / "run", config) as run:
         trainer = make_trainer(run)
-        loss = trainer.model.loss
+        terms = trainer.model.terms
         infinite = torch.tensor(float("inf"))
-        trainer.model.loss = lambda batch, seed, step: (
-            loss(batch, seed, step) | ({"cl_loss": infinite} if trainer.state.epoch == 3 else {})
+        trainer.model.terms = lambda batch, seed, step: (
+            terms(batch, seed, step) | ({"cl_loss": infinite} if trainer.state.epoch == 3 else {})
         )
         with pytest.raises(DivergenceError, match=r"cl_loss must be finite \(got inf in epoch 4"):
             trainer.fit()
