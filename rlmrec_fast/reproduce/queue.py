@@ -132,28 +132,24 @@ class Queue:
         self._taken.setdefault(cell.key, []).append(float(found.result["seconds"]))
 
     def seconds_left(self) -> float | None:
-        """Roughly how long the rest takes, as far as finished runs tell."""
+        """Roughly how long the rest takes, as far as finished runs tell, and slow ones correct."""
         if not self._taken:
             return None
+        known = [(key, seconds) for key, values in self._taken.items() for seconds in values]
         under_way = {own.cell.name: time.monotonic() - own.start for own in self._running}
+        lasting = {}
+        for own in self._running:
+            # A run that takes longer than those like it is likely to take half as long again.
+            seconds = 1.5 * under_way[own.cell.name]
+            if seconds > _expected(own.cell, known):
+                lasting[own.cell.name] = own.cell.key, seconds
         left = 0.0
         for cell in self.cells:
             if cell.name not in self.finished and cell.name not in self.failed:
-                left += max(self._expected(cell) - under_way.get(cell.name, 0.0), 0.0)
+                own_time = lasting.get(cell.name)
+                samples = [own_time] if own_time else [*known, *lasting.values()]
+                left += max(_expected(cell, samples) - under_way.get(cell.name, 0.0), 0.0)
         return left / self.jobs
-
-    def _expected(self, cell: Cell) -> float:
-        """By runs of the same cell with other seeds, else of the most similar cells."""
-        for alike in (3, 2, 1, 0):
-            seconds = [
-                value
-                for key, values in self._taken.items()
-                for value in values
-                if sum(a == b for a, b in zip(key, cell.key, strict=True)) >= alike
-            ]
-            if seconds:
-                return mean(seconds)
-        return 0.0
 
     def _say(self, text: str) -> None:
         done, left = len(self.finished) + len(self.failed), self.seconds_left()
@@ -172,6 +168,13 @@ class Queue:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+
+def _expected(cell: Cell, known: Sequence[tuple[tuple[str, str, str], float]]) -> float:
+    """By runs of the same cell with other seeds, else of the most similar cells."""
+    alike = [sum(a == b for a, b in zip(key, cell.key, strict=True)) for key, _ in known]
+    most = max(alike)
+    return mean(seconds for (_, seconds), same in zip(known, alike, strict=True) if same == most)
 
 
 def train_command(cell: Cell, threads: int) -> list[str]:

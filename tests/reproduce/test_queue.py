@@ -13,7 +13,14 @@ from small_studies import small_grid
 
 from rlmrec_fast.reproduce import queue as module
 from rlmrec_fast.reproduce.grid import Found, find_result
-from rlmrec_fast.reproduce.queue import Queue, is_locked, needed_memory, only_one, train_command
+from rlmrec_fast.reproduce.queue import (
+    Queue,
+    Training,
+    is_locked,
+    needed_memory,
+    only_one,
+    train_command,
+)
 
 
 @pytest.fixture
@@ -151,6 +158,13 @@ def test_the_time_left_is_told_by_the_most_similar_runs(cells) -> None:
     queue._learn(con, Found(con.path, {"seconds": 40.0}))
     queue.failed[con.name] = "no"
     assert queue.seconds_left() == 25
+    queue._running.append(Training(con2, None, time.monotonic() - 10))
+    assert queue.seconds_left() == pytest.approx((10 + 30) / 2, abs=1)
+    queue._running[0] = Training(con2, None, time.monotonic() - 200)
+    assert queue.seconds_left() == pytest.approx((10 + 100) / 2, abs=1), "half as long again"
+    queue._running[0] = Training(base2, None, time.monotonic() - 200)
+    assert queue.seconds_left() == pytest.approx((100 + 40) / 2, abs=1)
+    queue._running.clear()
     queue.failed |= {base2.name: "no", con2.name: "no"}
     assert queue.seconds_left() == 0
 
