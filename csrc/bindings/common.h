@@ -22,6 +22,9 @@ namespace rlmrec_fast {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
+// eps of torch.nn.functional.normalize.
+constexpr double kUnitEps = 1e-12;
+
 // Refuses an argument: becomes ValueError in Python. Messages read `op: NAME must ... (got ...)`.
 template <class... Parts>
 void check(bool condition, const Parts&... parts) {

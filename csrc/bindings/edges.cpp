@@ -1,7 +1,6 @@
 #include "cpu/edges.h"
 
-#include <cmath>
-
+#include "bindings/edges_checks.h"
 #include "bindings/layer.h"
 #include "cpu/contrast.h"
 
@@ -9,34 +8,6 @@ namespace rlmrec_fast {
 namespace {
 
 constexpr int64_t kPackRows = 256;
-
-// eps of torch.nn.functional.normalize.
-constexpr double kUnitEps = 1e-12;
-
-// A table of one row a node, like the first one in type and size.
-Tensor check_nodes(const Tensor& tensor, const char* name, const Matrix& graph,
-                   const Tensor* like = nullptr) {
-  const Tensor table = check_table(tensor, name);
-  check(table.size(0) == graph.num_rows, name, " must have ", graph.num_rows, " rows (got ",
-        table.size(0), ")");
-  check(like == nullptr ||
-            (table.size(1) == like->size(1) && table.scalar_type() == like->scalar_type()),
-        name, " must have the columns and the type of the other tables");
-  return table;
-}
-
-// The inverses that the forward pass gave.
-Tensor check_inverse(const Tensor& tensor, const char* name, const Matrix& graph, int64_t num_heads,
-                     const Tensor& like) {
-  check(tensor.dim() == 2 && tensor.size(0) == graph.num_rows && tensor.size(1) == num_heads &&
-            tensor.scalar_type() == like.scalar_type(),
-        name, " must have ", graph.num_rows, " rows of ", num_heads, " and the tables' type");
-  return torch::stable::contiguous(tensor);
-}
-
-Tensor gradient(const Tensor& like, bool wanted) {
-  return empty_of(like, {wanted ? like.size(0) : 0, like.size(1)}, like.scalar_type());
-}
 
 // One group of heads of a call: its tables, packed, and the sums over them.
 template <class T>
@@ -120,24 +91,16 @@ void run_forward(EdgeArgs<T> args, Tensor& y, T* powers, T* inverses, double eps
   run_edges(args);
 }
 
-int64_t check_heads(const char* op, int64_t num_heads, double clamp, const Tensor& query) {
-  check(num_heads > 0 && query.size(1) % num_heads == 0, op,
-        ": num_heads must be positive and divide ", query.size(1), " (got ", num_heads, ")");
-  check(clamp > 0 && clamp <= 80, op, ": clamp must be in (0, 80] (got ", clamp, ")");
-  return query.size(1) / num_heads;
-}
-
 std::tuple<Tensor, Tensor> edge_attention(const Tensor& query_, const Tensor& key_,
                                           const Tensor& value_, const Tensor& offsets,
                                           const Tensor& columns, const Tensor& partition,
                                           int64_t num_heads, double clamp, double eps) {
   const Matrix graph("edge_attention", offsets, columns, partition);
-  const Tensor query = check_nodes(query_, "edge_attention: query", graph);
-  const Tensor key = check_nodes(key_, "edge_attention: key", graph, &query);
-  const Tensor value = check_nodes(value_, "edge_attention: value", graph, &query);
+  const Tensor query = check_nodes(query_, "edge_attention: query", graph.num_rows);
+  const Tensor key = check_nodes(key_, "edge_attention: key", graph.num_rows, &query);
+  const Tensor value = check_nodes(value_, "edge_attention: value", graph.num_rows, &query);
   const int64_t head_width = check_heads("edge_attention", num_heads, clamp, query);
-  check(eps >= 0 && std::isfinite(eps), "edge_attention: eps must be finite and not negative (got ",
-        eps, ")");
+  check_eps("edge_attention", eps);
   Tensor y = empty_of(query, {graph.num_rows, query.size(1)}, query.scalar_type());
   Tensor inverse = empty_of(query, {graph.num_rows, num_heads}, query.scalar_type());
   dispatch_float(query, "edge_attention: query", [&](auto type) {
@@ -165,14 +128,14 @@ std::tuple<Tensor, Tensor, Tensor> edge_attention_backward(
     bool want_value) {
   constexpr auto op = "edge_attention_backward";
   const Matrix graph(op, offsets, columns, partition);
-  const Tensor grad = check_nodes(grad_, "edge_attention_backward: grad", graph);
-  const Tensor y = check_nodes(y_, "edge_attention_backward: y", graph, &grad);
-  const Tensor query = check_nodes(query_, "edge_attention_backward: query", graph, &grad);
-  const Tensor key = check_nodes(key_, "edge_attention_backward: key", graph, &grad);
-  const Tensor value = check_nodes(value_, "edge_attention_backward: value", graph, &grad);
+  const Tensor grad = check_nodes(grad_, "edge_attention_backward: grad", graph.num_rows);
+  const Tensor y = check_nodes(y_, "edge_attention_backward: y", graph.num_rows, &grad);
+  const Tensor query = check_nodes(query_, "edge_attention_backward: query", graph.num_rows, &grad);
+  const Tensor key = check_nodes(key_, "edge_attention_backward: key", graph.num_rows, &grad);
+  const Tensor value = check_nodes(value_, "edge_attention_backward: value", graph.num_rows, &grad);
   const int64_t head_width = check_heads(op, num_heads, clamp, grad);
   const Tensor inverse =
-      check_inverse(inverse_, "edge_attention_backward: inverse", graph, num_heads, grad);
+      check_inverse(inverse_, "edge_attention_backward: inverse", graph.num_rows, num_heads, grad);
   Tensor grad_query = gradient(grad, want_query), grad_key = gradient(grad, want_key),
          grad_value = gradient(grad, want_value);
   dispatch_float(grad, "edge_attention_backward: grad", [&](auto type) {
@@ -227,8 +190,8 @@ std::tuple<Tensor, Tensor> adaptive_propagate(const Tensor& message_, const Tens
                                               const Tensor& offsets, const Tensor& columns,
                                               const Tensor& partition) {
   const Matrix graph("adaptive_propagate", offsets, columns, partition);
-  const Tensor x = check_nodes(x_, "adaptive_propagate: x", graph);
-  const Tensor message = check_nodes(message_, "adaptive_propagate: message", graph, &x);
+  const Tensor x = check_nodes(x_, "adaptive_propagate: x", graph.num_rows);
+  const Tensor message = check_nodes(message_, "adaptive_propagate: message", graph.num_rows, &x);
   Tensor y = empty_of(x, {graph.num_rows, x.size(1)}, x.scalar_type());
   Tensor inverse = empty_of(x, {graph.num_rows, 1}, x.scalar_type());
   dispatch_float(x, "adaptive_propagate: x", [&](auto type) {
@@ -255,13 +218,13 @@ std::tuple<Tensor, Tensor> adaptive_propagate_backward(const Tensor& grad_, cons
                                                        bool want_x) {
   constexpr auto op = "adaptive_propagate_backward";
   const Matrix graph(op, offsets, columns, partition);
-  const Tensor grad = check_nodes(grad_, "adaptive_propagate_backward: grad", graph);
-  const Tensor y = check_nodes(y_, "adaptive_propagate_backward: y", graph, &grad);
+  const Tensor grad = check_nodes(grad_, "adaptive_propagate_backward: grad", graph.num_rows);
+  const Tensor y = check_nodes(y_, "adaptive_propagate_backward: y", graph.num_rows, &grad);
   const Tensor message =
-      check_nodes(message_, "adaptive_propagate_backward: message", graph, &grad);
-  const Tensor x = check_nodes(x_, "adaptive_propagate_backward: x", graph, &grad);
+      check_nodes(message_, "adaptive_propagate_backward: message", graph.num_rows, &grad);
+  const Tensor x = check_nodes(x_, "adaptive_propagate_backward: x", graph.num_rows, &grad);
   const Tensor inverse =
-      check_inverse(inverse_, "adaptive_propagate_backward: inverse", graph, 1, grad);
+      check_inverse(inverse_, "adaptive_propagate_backward: inverse", graph.num_rows, 1, grad);
   Tensor grad_message = gradient(grad, want_message), grad_x = gradient(grad, want_x);
   dispatch_float(grad, "adaptive_propagate_backward: grad", [&](auto type) {
     using T = decltype(type);

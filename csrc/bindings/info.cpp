@@ -15,3 +15,9 @@ STABLE_TORCH_LIBRARY_IMPL(rlmrec_fast, CPU, m) {
   m.impl("active_isa", TORCH_BOX(&rlmrec_fast::active));
   m.impl("release_scratch", TORCH_BOX(&rlmrec_fast::release));
 }
+
+// They are about the process: it does not matter where the tensor lies that they are called by.
+STABLE_TORCH_LIBRARY_IMPL(rlmrec_fast, CUDA, m) {
+  m.impl("active_isa", TORCH_BOX(&rlmrec_fast::active));
+  m.impl("release_scratch", TORCH_BOX(&rlmrec_fast::release));
+}

@@ -1,18 +1,15 @@
 #include "cpu/subgraphs.h"
 
-#include <limits>
 #include <tuple>
 
 #include "bindings/common.h"
+#include "bindings/subgraphs_checks.h"
 #include "native/graph.h"
 
 namespace rlmrec_fast {
 namespace {
 
 constexpr int64_t kRows = 512;
-
-// eps of torch.nn.functional.normalize.
-constexpr double kUnitEps = 1e-12;
 
 Tensor partition_of(const Tensor& offsets) {
   const auto boundaries = native::partition_rows(
@@ -34,8 +31,7 @@ Graphs draw(const Tensor& offsets_, const Tensor& columns_, const Tensor& seeds_
   const int64_t num_nodes = offsets.numel() - 1;
   check_offsets(const_data<int64_t>(offsets), num_nodes, columns.numel(),
                 "draw_subgraphs: offsets");
-  check(num_nodes <= std::numeric_limits<int32_t>::max(),
-        "draw_subgraphs: offsets must describe fewer than 2147483648 nodes (got ", num_nodes, ")");
+  check_draw(num_nodes, mask_depth, keep_rate);
   const NodeRows graph{const_data<int64_t>(offsets), const_data<int32_t>(columns), num_nodes};
   uint32_t largest = 0;
   for (int64_t p = 0; p < columns.numel(); ++p) {
@@ -44,10 +40,6 @@ Graphs draw(const Tensor& offsets_, const Tensor& columns_, const Tensor& seeds_
   check(columns.numel() == 0 || largest < num_nodes, "draw_subgraphs: columns must be in [0, ",
         num_nodes, ")");
   check_ids(const_data<int64_t>(seeds), seeds.numel(), num_nodes, "draw_subgraphs: seeds");
-  check(mask_depth >= 1, "draw_subgraphs: mask_depth must be at least 1 (got ", mask_depth, ")");
-  check(keep_rate > 0 && keep_rate <= 1, "draw_subgraphs: keep_rate must be in (0, 1] (got ",
-        keep_rate, ")");
-
   const Scratch<uint8_t> masked(num_nodes + 1);
   mask_around(graph, const_data<int64_t>(seeds), seeds.numel(), mask_depth, masked.get());
   Tensor encoder_offsets = empty_of(offsets, {num_nodes + 1}, ScalarType::Long);
@@ -83,14 +75,6 @@ SeedScoreArgs<T> score_args(const Tensor& x, const Tensor& summary) {
   return {const_data<T>(x), x.stride(0), const_data<T>(summary), summary.stride(0), x.size(1)};
 }
 
-Tensor check_summary(const Tensor& summary_, const Tensor& x, const char* op) {
-  const Tensor summary = check_table(summary_, "seed_scores: summary");
-  check(summary.size(0) == x.size(0) && summary.size(1) == x.size(1) &&
-            summary.scalar_type() == x.scalar_type(),
-        op, ": summary must have x's shape and type");
-  return summary;
-}
-
 Tensor scores(const Tensor& x_, const Tensor& summary_, const Tensor& seed_) {
   const Tensor x = check_table(x_, "seed_scores: x");
   const Tensor summary = check_summary(summary_, x, "seed_scores");
@@ -111,10 +95,7 @@ std::tuple<Tensor, Tensor> scores_backward(const Tensor& grad_, const Tensor& x_
                                            const Tensor& summary_) {
   const Tensor x = check_table(x_, "seed_scores_backward: x");
   const Tensor summary = check_summary(summary_, x, "seed_scores_backward");
-  check(grad_.dim() == 1 && grad_.numel() == x.size(0) && grad_.scalar_type() == x.scalar_type(),
-        "seed_scores_backward: grad must have one element of x's type for each of ", x.size(0),
-        " rows");
-  const Tensor grad = torch::stable::contiguous(grad_);
+  const Tensor grad = check_score_gradient(grad_, x);
   Tensor grad_x = empty_of(x, {x.size(0), x.size(1)}, x.scalar_type());
   Tensor grad_summary = empty_of(x, {x.size(0), x.size(1)}, x.scalar_type());
   dispatch_float(x, "seed_scores_backward: x", [&](auto type) {

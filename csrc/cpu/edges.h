@@ -29,11 +29,10 @@
 
 #include <cstdint>
 
+#include "common/edges.h"
 #include "cpu/isa.h"
 
 namespace rlmrec_fast {
-
-enum class EdgeWeight : int64_t { exponential, cosine };
 
 // Sizes that depend on the instruction set.
 struct EdgeShape {

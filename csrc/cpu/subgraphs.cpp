@@ -4,12 +4,10 @@
 #include <cmath>
 
 #include "common/random.h"
+#include "common/subgraphs.h"
 
 namespace rlmrec_fast {
 namespace {
-
-// What a child seed is for. rlmrec_fast/ops/reference.py has the same numbers.
-constexpr uint64_t kCandidates = 0, kPairs = 1, kNoise = 2;
 
 struct Similarity {
   double x_length, summary_length, cosine;
@@ -91,7 +89,7 @@ bool fill_encoder(NodeRows graph, const uint8_t* masked, const int64_t* offsets,
 std::vector<int32_t> draw_candidates(const uint8_t* masked, int64_t num_nodes, int64_t num_draws,
                                      uint64_t seed) {
   std::vector<uint8_t> chosen(masked, masked + num_nodes);
-  const uint64_t draws = child_seed(seed, kCandidates);
+  const uint64_t draws = child_seed(seed, kCandidateDraws);
   for (int64_t i = 0; i < num_draws; ++i) {
     const uint64_t random = child_seed(draws, static_cast<uint64_t>(i));
     chosen[bounded(random, static_cast<uint64_t>(num_nodes))] = 1;
@@ -111,7 +109,7 @@ DecoderRows::DecoderRows(NodeRows encoder, const std::vector<int32_t>& candidate
   const Scratch<int32_t> ends(num_ends + 1);
   const Scratch<int64_t> place(num_nodes_ + 1);
   std::fill(place.get(), place.get() + num_nodes_, int64_t{0});
-  const uint64_t draws = child_seed(seed, kPairs);
+  const uint64_t draws = child_seed(seed, kPairDraws);
   for (int64_t i = 0; i < num_ends; ++i) {
     const uint64_t random = child_seed(draws, static_cast<uint64_t>(i));
     const int32_t node = candidates[bounded(random, candidates.size())];
@@ -169,15 +167,11 @@ void DecoderRows::fill(const int64_t* offsets, int32_t* columns) const {
 template <class T>
 void seed_scores(const SeedScoreArgs<T>& args, double eps, uint64_t seed, T* scores, int64_t begin,
                  int64_t end) {
-  const uint64_t draws = child_seed(seed, kNoise);
+  const uint64_t draws = child_seed(seed, kNoiseDraws);
   for (int64_t row = begin; row < end; ++row) {
     const auto near = similarity(args.x + row * args.x_stride,
                                  args.summary + row * args.summary_stride, args.d, eps);
-    // The middles of 2^52 equal parts of (0, 1): never one of its ends, where the noise is
-    // infinite.
-    const uint64_t random = child_seed(draws, static_cast<uint64_t>(row));
-    const double u = (static_cast<double>(random >> 12) + 0.5) * 0x1p-52;
-    const double noise = -std::log(-std::log(u));
+    const double noise = gumbel_noise(child_seed(draws, static_cast<uint64_t>(row)));
     scores[row] = static_cast<T>(noise - std::log1p(std::exp(-near.cosine)));
   }
 }

@@ -25,14 +25,9 @@
 
 #include "common/contrast.h"
 #include "cuda/launch.h"
+#include "cuda/table.h"
 
 namespace rlmrec_fast::cuda {
-
-template <class T>
-struct Table {
-  const T* rows = nullptr;
-  int64_t stride = 0;
-};
 
 // Pointers are to the device's memory. Outputs are contiguous.
 template <class T>

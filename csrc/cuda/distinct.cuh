@@ -3,6 +3,7 @@
 
 #include "cuda/csr.cuh"
 #include "cuda/distinct.h"
+#include "cuda/warp.cuh"
 
 namespace rlmrec_fast::cuda {
 
@@ -11,7 +12,7 @@ constexpr int kDistinctThreads = 256;
 __global__ void __launch_bounds__(kDistinctThreads)
     count_ids(const int64_t* __restrict__ ids, int64_t num_ids, int64_t size,
               int64_t* occurrences) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kDistinctThreads + threadIdx.x;
+  const int64_t i = thread_number<kDistinctThreads>();
   if (i >= num_ids) return;
   const int64_t id = ids[i];
   if (id >= 0 && id < size) {
@@ -24,12 +25,12 @@ __global__ void __launch_bounds__(kDistinctThreads)
 
 __global__ void __launch_bounds__(kDistinctThreads)
     find_ids(const int64_t* __restrict__ occurrences, int64_t size, int64_t* __restrict__ found) {
-  const int64_t id = static_cast<int64_t>(blockIdx.x) * kDistinctThreads + threadIdx.x;
+  const int64_t id = thread_number<kDistinctThreads>();
   if (id <= size) found[id] = id < size && occurrences[id] > 0;
 }
 
 __global__ void __launch_bounds__(kDistinctThreads) place_ids(const PlaceArgs args) {
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kDistinctThreads + threadIdx.x;
+  const int64_t i = thread_number<kDistinctThreads>();
   if (i < args.num_ids) {
     const int64_t id = args.ids[i];
     args.places[i] = id >= 0 && id < args.size ? args.running[id] - 1 : 0;

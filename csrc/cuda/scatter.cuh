@@ -3,20 +3,16 @@
 
 #include "cuda/csr.cuh"
 #include "cuda/scatter.h"
+#include "cuda/warp.cuh"
 
 namespace rlmrec_fast::cuda {
 
 constexpr int kScatterThreads = 256;
 
-// This thread's number in the grid.
-__device__ __forceinline__ int64_t thread_number() {
-  return static_cast<int64_t>(blockIdx.x) * kScatterThreads + threadIdx.x;
-}
-
 __global__ void __launch_bounds__(kScatterThreads)
     scatter_keys(const int64_t* __restrict__ rows, int64_t size, int64_t num_rows,
                  int32_t* __restrict__ keys) {
-  const int64_t i = thread_number();
+  const int64_t i = thread_number<kScatterThreads>();
   if (i >= size) return;
   const int64_t row = rows[i];
   keys[i] = static_cast<int32_t>(row >= 0 && row < num_rows ? row : num_rows);
@@ -25,7 +21,7 @@ __global__ void __launch_bounds__(kScatterThreads)
 __global__ void __launch_bounds__(kScatterThreads)
     scatter_offsets(const int32_t* __restrict__ keys, int64_t size, int64_t num_rows,
                     int64_t* __restrict__ offsets) {
-  const int64_t row = thread_number();
+  const int64_t row = thread_number<kScatterThreads>();
   if (row > num_rows) return;
   offsets[row] = count_up_to(keys, size, static_cast<int32_t>(row - 1));
 }
@@ -33,7 +29,7 @@ __global__ void __launch_bounds__(kScatterThreads)
 __global__ void __launch_bounds__(kScatterThreads)
     scatter_columns(const int64_t* __restrict__ order, int64_t size,
                     int32_t* __restrict__ columns) {
-  const int64_t p = thread_number();
+  const int64_t p = thread_number<kScatterThreads>();
   if (p < size) columns[p] = static_cast<int32_t>(order[p]);
 }
 

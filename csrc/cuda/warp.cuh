@@ -8,6 +8,12 @@ namespace rlmrec_fast::cuda {
 constexpr int kWarp = 32;
 constexpr unsigned kAllLanes = 0xffffffffU;
 
+// Number of the thread in the grid, of blocks of kThreads.
+template <int kThreads>
+__device__ __forceinline__ int64_t thread_number() {
+  return static_cast<int64_t>(blockIdx.x) * kThreads + static_cast<int>(threadIdx.x);
+}
+
 // kLanes neighbouring lanes of a warp. What a group does together all groups of its warp do at the
 // same time: shuffles of a whole warp take one instruction, those of a part of it take many.
 template <int kLanes>

@@ -24,7 +24,8 @@ def neighbors(table: Tensor, k: int) -> Tensor:
     The n x n matrix is never stored. Every pair is looked at once, for both of its rows, by a
     product of 16-bit integers, and the similarities of those that may be among the k best within
     its error bound are then computed as above. Memory: a copy of the table, half of one in
-    integers, and about 2 k pairs of 8 bytes a row. Time grows with n^2 d.
+    integers, and about 2 k pairs of 8 bytes a row. Time grows with n^2 d. A GPU computes all
+    similarities instead, from a float64 copy of the table, and is waited for once.
 
     Args:
         table: [n, d], float32 or float64 (16-bit tables are read as float32), finite.

@@ -88,14 +88,17 @@ def draw_subgraphs(
     Every draw is a hash of seed and its number.
 
     Args:
-        graph: a graph without self-loops, on the CPU.
-        seeds: int64 node ids [n]; repeats change nothing, none masks nothing.
+        graph: a graph without self-loops.
+        seeds: int64 node ids [n], on the graph's device; repeats change nothing, none
+            masks nothing.
         mask_depth: at least 1.
         keep_rate: in (0, 1].
         seed: integer in [0, 2**63) or int64 tensor of one element.
 
     Returns:
-        Encoder and decoder, both of N nodes. Time is linear in edges.
+        Encoder and decoder, both of N nodes, on the graph's device, where they are the same as
+        elsewhere. Time is linear in edges. How many edges there are depends on what is drawn, so
+        this waits for a GPU.
 
     Raises:
         TypeError: an argument is of a wrong type.

@@ -1,14 +1,17 @@
 // What every binding of CUDA kernels needs: where tensors must be, torch's stream, launch errors.
 //
-// Nothing here waits for the device or reads its memory, so calls can be captured in CUDA graphs.
-// What a kernel works with is allocated by torch, on torch's current stream. Symbols of
-// libtorch_cuda are out of bounds: the library must load beside a torch that has none.
+// Nothing but read_back waits for the device or reads its memory; calls of operators that do
+// without it can be captured in CUDA graphs. What a kernel works with is allocated by torch, on
+// torch's current stream. Symbols of libtorch_cuda are out of bounds: the library must load beside
+// a torch that has none.
 #pragma once
 
 #include <torch/csrc/stable/accelerator.h>
 
+#include <array>
 #include <initializer_list>
 #include <string>
+#include <vector>
 
 #include "bindings/common.h"
 #include "cuda/simt.h"
@@ -74,6 +77,39 @@ inline void check_launch(const char* op, const char* kernel, cudaError_t error) 
   if (error == cudaSuccess) return;
   throw std::runtime_error(std::string(op) + ": kernel " + kernel +
                            " could not be launched: " + cudaGetErrorString(error));
+}
+
+// Waits for the device and reads `count` elements from each of the places, one after the other.
+template <class T>
+std::vector<T> read_back(const char* op, std::initializer_list<const T*> places, int64_t count,
+                         cudaStream_t stream) {
+  std::vector<T> numbers(places.size() * static_cast<size_t>(count));
+  cudaError_t error = cudaSuccess;
+  T* next = numbers.data();
+  for (const T* place : places) {
+    if (error == cudaSuccess) {
+      error = cudaMemcpyAsync(next, place, static_cast<size_t>(count) * sizeof(T),
+                              cudaMemcpyDeviceToHost, stream);
+    }
+    next += count;
+  }
+  const cudaError_t waited = cudaStreamSynchronize(stream);
+  if (error == cudaSuccess) error = waited;
+  if (error != cudaSuccess) {
+    throw std::runtime_error(std::string(op) + ": results could not be read from the device: " +
+                             cudaGetErrorString(error));
+  }
+  return numbers;
+}
+
+// Sums of all numbers up to each one, by torch.
+inline Tensor running_sum(const Tensor& numbers) {
+  using torch::stable::detail::from;
+  std::array<StableIValue, 3> stack{from(numbers), from(int64_t{0}),
+                                    from(std::optional<ScalarType>())};
+  STABLE_TORCH_ERROR_CODE_CHECK(
+      torch_call_dispatcher("aten::cumsum", "", stack.data(), TORCH_ABI_VERSION));
+  return torch::stable::detail::to<Tensor>(stack[0]);
 }
 
 }  // namespace rlmrec_fast

@@ -1,7 +1,6 @@
 #include "cuda/distinct.h"
 
 #include <algorithm>
-#include <array>
 #include <tuple>
 
 #include "bindings/cuda/common.h"
@@ -10,35 +9,6 @@ namespace rlmrec_fast {
 namespace {
 
 constexpr const char* kOp = "distinct";
-
-Tensor running_count(const Tensor& numbers) {
-  using torch::stable::detail::from;
-  std::array<StableIValue, 3> stack{from(numbers), from(int64_t{0}),
-                                    from(std::optional<ScalarType>())};
-  STABLE_TORCH_ERROR_CODE_CHECK(
-      torch_call_dispatcher("aten::cumsum", "", stack.data(), TORCH_ABI_VERSION));
-  return torch::stable::detail::to<Tensor>(stack[0]);
-}
-
-// Waits for the device and reads numbers from it.
-template <size_t kCount>
-std::array<int64_t, kCount> read_numbers(const std::array<const int64_t*, kCount>& places,
-                                         cudaStream_t stream) {
-  std::array<int64_t, kCount> numbers{};
-  cudaError_t error = cudaSuccess;
-  for (size_t i = 0; i < kCount && error == cudaSuccess; ++i) {
-    error =
-        cudaMemcpyAsync(&numbers[i], places[i], sizeof(int64_t), cudaMemcpyDeviceToHost, stream);
-  }
-  const cudaError_t waited = cudaStreamSynchronize(stream);
-  if (error == cudaSuccess) error = waited;
-  if (error != cudaSuccess) {
-    throw std::runtime_error(
-        std::string(kOp) +
-        ": the number of ids could not be read from the device: " + cudaGetErrorString(error));
-  }
-  return numbers;
-}
 
 // Unpadded, the size of the result depends on what the ids are: then this waits for the device,
 // looks at the ids' range too, and cannot be captured.
@@ -60,14 +30,15 @@ std::tuple<Tensor, Tensor, Tensor> distinct(const Tensor& ids_, int64_t size, bo
   Tensor found = empty_of(ids, {size + 1}, ScalarType::Long);
   check_launch(kOp, "find_ids",
                cuda::launch_find_ids(occurrence, size, mutable_data<int64_t>(found), stream));
-  const Tensor running = running_count(found);
+  const Tensor running = running_sum(found);
   const auto* runs = const_data<int64_t>(running);
   int64_t num_rows = std::min(num_ids, size);
   if (!padded) {
-    const auto [found_ids, wrong] = read_numbers<2>({runs + size, occurrence + size}, stream);
+    const auto numbers = read_back<int64_t>(kOp, {runs + size, occurrence + size}, 1, stream);
+    const int64_t wrong = numbers[1];
     check(wrong == 0, "distinct: ids must be in [0, ", size, ") (got another one at position ",
           num_ids - wrong, ")");
-    num_rows = found_ids;
+    num_rows = numbers[0];
   }
   Tensor rows = empty_of(ids, {num_rows}, ScalarType::Long);
   Tensor counts = empty_of(ids, {num_rows}, ScalarType::Long);
