@@ -27,8 +27,17 @@ from bench.report import ROOT
 EMULATION = ROOT / "build" / "tests" / "tests" / "simt" / "simt_hazards"
 ARCHITECTURE = "sm_90"
 
-# H100 SXM: bytes a second from memory and, as measured by many, from L2; fp32 operations a second.
-_MEMORY, _L2, _FLOPS = 3.35e12, 5.5e12, 66.9e12
+# Of an H100 SXM, a second; the rate of L2 as measured by many.
+_PEAKS = {
+    "streamed": 3.35e12,
+    "cached": 5.5e12,
+    "flops": 66.9e12,
+    "doubles": 33.5e12,
+    "tensors": 495e12,
+    "exponentials": 3.7e12,
+}
+_TEXT_WIDTH = 384
+
 # Of a multiprocessor.
 _THREADS, _REGISTERS, _SHARED, _BLOCKS, _RESERVED = 2048, 65536, 228 * 1024, 32, 1024
 
@@ -44,6 +53,10 @@ class DataSize:
     d: int
     batch: int = 4096
 
+    @property
+    def nodes(self) -> int:
+        return self.users + self.items
+
 
 SIZES = (
     DataSize("Amazon, d 32", 11_000, 9_332, 120_464, 32),
@@ -53,26 +66,39 @@ SIZES = (
 
 @dataclass(frozen=True)
 class Work:
-    """Bytes that move once, bytes read again from L2 at best, and fp32 operations."""
+    """What a kernel cannot do without.
+
+    Attributes:
+        streamed: bytes that move once, from and to memory.
+        cached: bytes that are read again, at best from L2.
+        flops: operations in fp32.
+        doubles: operations in fp64.
+        tensors: operations on tensor cores in TF32.
+        exponentials: of the special function units.
+    """
 
     streamed: float
     cached: float = 0.0
     flops: float = 0.0
+    doubles: float = 0.0
+    tensors: float = 0.0
+    exponentials: float = 0.0
 
     def floor_us(self) -> float:
         """Microseconds on an H100, if everything overlapped."""
-        bound = max(self.streamed / _MEMORY, self.cached / _L2, self.flops / _FLOPS)
-        return bound * 1e6
+        return max(getattr(self, key) / peak for key, peak in _PEAKS.items()) * 1e6
 
 
 def _layer(size: DataSize) -> Work:
-    nodes, entries = size.users + size.items, 2 * size.interactions
-    table = nodes * size.d * 4
-    return Work(2 * table + entries * 4 + nodes * 16, entries * size.d * 4, 2 * entries * size.d)
+    table = size.nodes * size.d * 4
+    entries = 2 * size.interactions
+    return Work(
+        2 * table + entries * 4 + size.nodes * 16, entries * size.d * 4, 2 * entries * size.d
+    )
 
 
 def _rank(size: DataSize) -> Work:
-    tables = (size.users + size.items) * size.d * 4
+    tables = size.nodes * size.d * 4
     results = size.users * 20 * 12 + size.interactions * 4
     return Work(tables + results, flops=2 * size.users * size.items * size.d)
 
@@ -85,11 +111,79 @@ def _sample(size: DataSize) -> Work:
     return Work(size.interactions * (4 + 8) + size.users * 8)
 
 
+def _pairs(queries: int, candidates: int, d: int, tensors: bool) -> Work:
+    """A loss over all pairs and both gradients: in each of two passes logits, powers and sums."""
+    pairs = queries * candidates
+    operations = 2 * 2 * 2 * pairs * d
+    tables = (2 * queries + candidates) * d * 4  # and as many gradients
+    kind = {"tensors": operations} if tensors else {"flops": operations}
+    return Work(2 * tables, exponentials=2 * pairs, **kind)
+
+
+def _info_nce(tensors: bool) -> Callable[[DataSize], Work]:
+    return lambda size: _pairs(size.batch, size.users, size.d, tensors)
+
+
+def _reconstruction(size: DataSize) -> Work:
+    masked = size.nodes * 15 // 100
+    return _pairs(masked, masked, _TEXT_WIDTH, tensors=True)
+
+
+def _edges(size: DataSize) -> Work:
+    """A walk that gives values' and keys' gradients, on a decoder graph of six times the edges."""
+    entries = 6 * size.interactions + size.nodes
+    tables = 6 * size.nodes * size.d * 4
+    return Work(
+        tables + entries * 4 + size.nodes * 8,
+        2 * entries * size.d * 4,
+        8 * entries * size.d,
+        exponentials=4 * entries,
+    )
+
+
+def _spread(size: DataSize) -> Work:
+    entries = 2 * size.interactions
+    return Work(entries * 4 + size.nodes * 16, entries * 4)
+
+
+def _decoder_keys(size: DataSize) -> Work:
+    entries = 2 * size.interactions
+    return Work(entries * 4 + (size.nodes + 3 * entries) * 8, 2 * entries * 4)
+
+
+def _scores(size: DataSize) -> Work:
+    return Work(size.nodes * (2 * size.d + 1) * 4, doubles=6 * size.nodes * size.d)
+
+
+def _directions(size: DataSize) -> Work:
+    return Work(size.items * size.d * (4 + 8), doubles=4 * size.items * size.d)
+
+
+def _nearest(size: DataSize) -> Work:
+    """Every item's 100 nearest ones."""
+    results = size.items * 100 * 16
+    return Work(size.items * size.d * 8 + results, doubles=2 * size.items**2 * size.d)
+
+
+def _overlap(size: DataSize) -> Work:
+    return Work(size.items * (2 * 100 * 8 + 8))
+
+
 WORK: dict[str, Callable[[DataSize], Work]] = {
     "propagate_rows": _layer,
     "rank_users": _rank,
     "bpr_losses": _bpr,
     "sample_negatives": _sample,
+    "contrast_fma, info_nce": _info_nce(tensors=False),
+    "contrast_mma, info_nce": _info_nce(tensors=True),
+    f"contrast_mma, reconstruction_loss, d {_TEXT_WIDTH}": _reconstruction,
+    "edge_rows": _edges,
+    "spread_mask": _spread,
+    "decoder_keys": _decoder_keys,
+    "seed_scores": _scores,
+    "find_directions": _directions,
+    "rank_users, neighbors": _nearest,
+    "neighbor_overlap": _overlap,
 }
 
 
@@ -131,17 +225,23 @@ def resource_lines(usages: dict[str, Usage], records: Iterable[dict[str, Any]]) 
 
 def work_lines(sizes: Sequence[DataSize] = SIZES) -> list[str]:
     """A Markdown table of bytes, operations and floor times."""
+    amounts = {
+        "streamed, MB": "streamed",
+        "from L2, MB": "cached",
+        "fp32 Mflop": "flops",
+        "fp64 Mflop": "doubles",
+        "TF32 Mflop": "tensors",
+        "exponentials, M": "exponentials",
+    }
     lines = [
-        "| kernel | data | streamed, MB | from L2, MB | Mflop | floor on an H100, us |",
-        "|---|---|" + "--:|" * 4,
+        f"| kernel | data | {' | '.join(amounts)} | floor on an H100, us |",
+        "|---|---|" + "--:|" * (len(amounts) + 1),
     ]
     for name, model in WORK.items():
         for size in sizes:
             work = model(size)
-            amounts = " | ".join(
-                f"{value / 1e6:,.2f}" for value in (work.streamed, work.cached, work.flops)
-            )
-            lines.append(f"| {name} | {size.name} | {amounts} | {work.floor_us():.2f} |")
+            values = " | ".join(f"{getattr(work, key) / 1e6:,.2f}" for key in amounts.values())
+            lines.append(f"| {name} | {size.name} | {values} | {work.floor_us():,.2f} |")
     return lines
 
 

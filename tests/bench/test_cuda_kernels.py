@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 import pytest
 
-from bench.cuda_kernels import SIZES, WORK, access_lines, occupancy, resource_lines, work_lines
+from bench.cuda_kernels import (
+    SIZES,
+    WORK,
+    Work,
+    access_lines,
+    occupancy,
+    resource_lines,
+    work_lines,
+)
 from bench.cuda_resources import Usage
 
 LAUNCH = {"launch": "(sum_blocks<T, true>)", "block": [256, 1, 1], "dynamic_shared": 1024}
@@ -42,4 +52,7 @@ def test_floors_are_the_longest_of_memory_cache_and_arithmetic():
     amazon = SIZES[0]
     assert WORK["propagate_rows"](amazon).floor_us() == pytest.approx(5.6, rel=0.01)
     assert WORK["rank_users"](amazon).floor_us() == pytest.approx(98, rel=0.01)
+    assert WORK["contrast_mma, info_nce"](amazon).floor_us() == pytest.approx(24, rel=0.02)
+    for limit in fields(Work):
+        assert Work(**{"streamed": 0, limit.name: 1e12}).floor_us() > 1e3
     assert len(work_lines()) == 2 + len(WORK) * len(SIZES)
