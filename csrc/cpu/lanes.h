@@ -1,6 +1,8 @@
 // Lanes of vectors in another order, and sums of neighbouring ones.
 #pragma once
 
+#include <array>
+#include <cstdint>
 #include <type_traits>
 #include <utility>
 
@@ -43,5 +45,25 @@ RLMREC_FAST_INLINE Vec<T> spread(Vec<T> v) {
   constexpr auto place = [](int lane) { return kEdge * kBlock + lane % kBlock; };
   return shuffle<T>(v, v, place, Lanes<T>{});
 }
+
+#if defined(__AVX2__) && !defined(__AVX512F__)
+// By mask: the lanes of 32-bit numbers that it marks, lowest first.
+constexpr auto kMarked = [] {
+  std::array<std::array<uint8_t, 8>, 256> marked{};
+  for (unsigned mask = 0; mask < 256; ++mask) {
+    unsigned count = 0;
+    for (uint8_t lane = 0; lane < 8; ++lane) {
+      if ((mask >> lane & 1) != 0) marked[mask][count++] = lane;
+    }
+  }
+  return marked;
+}();
+
+// The shuffle that moves the marked lanes to the front, for _mm256_permutevar8x32_*.
+RLMREC_FAST_INLINE __m256i marked_first(uint32_t marked) {
+  const auto* bytes = reinterpret_cast<const __m128i*>(&kMarked[marked]);
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(bytes));
+}
+#endif
 
 }  // namespace rlmrec_fast::RLMREC_FAST_ISA

@@ -166,20 +166,6 @@ RLMREC_FAST_INLINE uint32_t lanes_at_least(Vec<float> a, Vec<float> b) {
 #endif
 }
 
-#if defined(__AVX2__) && !defined(__AVX512F__)
-// By mask: the lanes that it marks, lowest first.
-constexpr auto kMarked = [] {
-  std::array<std::array<uint8_t, 8>, 256> marked{};
-  for (unsigned mask = 0; mask < 256; ++mask) {
-    unsigned count = 0;
-    for (uint8_t lane = 0; lane < 8; ++lane) {
-      if ((mask >> lane & 1) != 0) marked[mask][count++] = lane;
-    }
-  }
-  return marked;
-}();
-#endif
-
 // Writes the marked lanes one after another. What is written behind them means nothing, but there
 // must be room for all.
 RLMREC_FAST_INLINE void store_marked(Vec<float> values, Ints numbers, uint32_t marked,
@@ -189,8 +175,7 @@ RLMREC_FAST_INLINE void store_marked(Vec<float> values, Ints numbers, uint32_t m
   _mm512_storeu_ps(estimates, _mm512_maskz_compress_ps(mask, values));
   _mm512_storeu_si512(rows, _mm512_maskz_compress_epi32(mask, load_bits<__m512i>(&numbers)));
 #elif defined(__AVX2__)
-  const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(&kMarked[marked]));
-  const __m256i lanes = _mm256_cvtepu8_epi32(bytes);
+  const __m256i lanes = marked_first(marked);
   const __m256i kept = _mm256_permutevar8x32_epi32(load_bits<__m256i>(&numbers), lanes);
   store(estimates, _mm256_permutevar8x32_ps(values, lanes));
   std::memcpy(rows, &kept, sizeof kept);

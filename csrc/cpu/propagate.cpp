@@ -1,8 +1,10 @@
 #include "cpu/propagate.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "common/random.h"
+#include "cpu/lanes.h"
 #include "cpu/vec.h"
 
 namespace rlmrec_fast::RLMREC_FAST_ISA {
@@ -297,7 +299,26 @@ int64_t compact(const DropoutArgs& args, PairHash hash, uint32_t threshold, int6
     kept += count;
   }
 #else
-  for (int64_t entry = begin; entry < end; ++entry) {
+  int64_t entry = begin;
+#  ifdef __AVX2__
+  // Unsigned numbers compare as signed ones do once their highest bit is turned.
+  const __m256i turn = _mm256_set1_epi32(INT32_MIN);
+  const __m256i limit = _mm256_xor_si256(_mm256_set1_epi32(static_cast<int>(threshold)), turn);
+  for (; entry + 8 <= end; entry += 8) {
+    const auto columns = load_bits<Words>(args.columns + entry);
+    const Words bits = args.transpose ? mix32(mix32(columns ^ hash.first_key) ^ hashed_second)
+                                      : hash_second(hash, hashed_row, columns);
+    const __m256i keep =
+        _mm256_cmpgt_epi32(limit, _mm256_xor_si256(load_bits<__m256i>(&bits), turn));
+    const auto marked = static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(keep)));
+    // Eight are written, and there is room for them: kept <= entry.
+    const __m256i front =
+        _mm256_permutevar8x32_epi32(load_bits<__m256i>(&columns), marked_first(marked));
+    std::memcpy(args.kept_columns + kept, &front, sizeof front);
+    kept += __builtin_popcount(marked);
+  }
+#  endif
+  for (; entry < end; ++entry) {
     const auto column = static_cast<uint32_t>(args.columns[entry]);
     const uint32_t bits = args.transpose ? mix32(mix32(column ^ hash.first_key) ^ hashed_second)
                                          : hash_second(hash, hashed_row, column);
