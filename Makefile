@@ -17,7 +17,11 @@ export PYTHONPATH :=
 SOURCES := -name '*.h' -o -name '*.cpp' -o -name '*.cuh' -o -name '*.cu'
 NATIVE := CMakeLists.txt setup.py pyproject.toml $(shell find csrc cmake $(SOURCES) -o -name '*.in' -o -name '*.cmake')
 FORMATTED := $(shell find csrc tests/csrc tests/simt tests/ptx $(SOURCES))
-CMAKE_TESTS := -G Ninja -DRLMREC_FAST_LIBRARIES=OFF -DRLMREC_FAST_TESTS=ON
+# Where setup.py has built the libraries: C++ tests are linked with the same objects.
+BUILD = $(or $(RLMREC_FAST_BUILD_DIR),build/$(shell $(RUN) -c 'import sys; print(sys.implementation.cache_tag)'))
+CMAKE_PLAIN = cmake -S . -B $(BUILD) -G Ninja -DPython_EXECUTABLE=$(abspath $(RUN)) -DRLMREC_FAST_TESTS=ON
+CMAKE_SANITIZE := cmake -S . -B build/sanitize -G Ninja -DRLMREC_FAST_LIBRARIES=OFF -DRLMREC_FAST_TESTS=ON \
+  -DCMAKE_BUILD_TYPE=RelWithDebInfo -DRLMREC_FAST_SANITIZE=address,undefined
 
 # What a CUDA build needs and no more: compiler, headers, static runtime (270 MB).
 TOOLKIT := nvidia-cuda-nvcc==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-nvvm==13.0.88 \
@@ -72,23 +76,21 @@ format: $(VENV)/.dev
 	clang-format -i $(FORMATTED)
 
 test-native: $(VENV)/.dev
-	cmake -S . -B build/tests $(CMAKE_TESTS)
-	cmake --build build/tests --target kernel_tests
-	ctest --test-dir build/tests --output-on-failure -R '^kernel_tests'
+	$(CMAKE_PLAIN)
+	cmake --build $(BUILD) --target kernel_tests
+	ctest --test-dir $(BUILD) --output-on-failure -R '^kernel_tests'
 
 test-sanitize: $(VENV)/.dev
-	cmake -S . -B build/sanitize $(CMAKE_TESTS) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	  -DRLMREC_FAST_SANITIZE=address,undefined
+	$(CMAKE_SANITIZE)
 	cmake --build build/sanitize --target kernel_tests
 	ctest --test-dir build/sanitize --output-on-failure -R '^kernel_tests'
 
 # The CUDA kernels, emulated; needs neither a GPU nor nvcc.
 test-simt: $(VENV)/.dev
-	cmake -S . -B build/tests $(CMAKE_TESTS)
-	cmake --build build/tests --target simt_plain simt_hazards
-	ctest --test-dir build/tests --output-on-failure -R '^simt'
-	cmake -S . -B build/sanitize $(CMAKE_TESTS) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
-	  -DRLMREC_FAST_SANITIZE=address,undefined
+	$(CMAKE_PLAIN)
+	cmake --build $(BUILD) --target simt_plain simt_hazards
+	ctest --test-dir $(BUILD) --output-on-failure -R '^simt'
+	$(CMAKE_SANITIZE)
 	cmake --build build/sanitize --target simt_sanitized
 	ctest --test-dir build/sanitize --output-on-failure -R '^simt'
 

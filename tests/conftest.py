@@ -14,6 +14,11 @@ from rlmrec_fast.graph import InteractionGraph
 # A shell's background jobs ignore Ctrl-C, and so would the programs that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Inductor would compile and load programs to see what the processor can do, and start other
+# processes to compile in: most of the time of the few tests that use it.
+os.environ.setdefault("TORCHINDUCTOR_VEC_ISA_OK", "1")
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

@@ -1,5 +1,6 @@
 #include "cpu/isa.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
 #include <string>
@@ -9,9 +10,15 @@
 namespace rlmrec_fast {
 namespace {
 
+#ifdef RLMREC_FAST_WITHOUT_AVX512
+constexpr Isa kNewest = Isa::avx2;
+#else
+constexpr Isa kNewest = Isa::avx512;
+#endif
+
 Isa choose_isa() {
   const char* wanted = std::getenv("RLMREC_FAST_ISA");
-  const Isa best = best_isa();
+  const Isa best = std::min(best_isa(), kNewest);
   if (wanted == nullptr || *wanted == '\0') return best;
   const std::optional<Isa> isa = parse_isa(wanted);
   if (!isa) {

@@ -33,12 +33,18 @@ Isa active_isa();
     namespace avx512 {             \
     __VA_ARGS__                    \
     }
-#  define RLMREC_FAST_CALL(FUNCTION, ...)                      \
-    (::rlmrec_fast::active_isa() == ::rlmrec_fast::Isa::avx512 \
-         ? ::rlmrec_fast::avx512::FUNCTION(__VA_ARGS__)        \
-     : ::rlmrec_fast::active_isa() == ::rlmrec_fast::Isa::avx2 \
-         ? ::rlmrec_fast::avx2::FUNCTION(__VA_ARGS__)          \
-         : ::rlmrec_fast::baseline::FUNCTION(__VA_ARGS__))
+// Sanitized builds do without what the machine cannot run, because it takes minutes to compile.
+#  ifdef RLMREC_FAST_WITHOUT_AVX512
+#    define RLMREC_FAST_IF_AVX512(CALL, OTHERWISE) OTHERWISE
+#  else
+#    define RLMREC_FAST_IF_AVX512(CALL, OTHERWISE) \
+      ::rlmrec_fast::active_isa() == ::rlmrec_fast::Isa::avx512 ? CALL : OTHERWISE
+#  endif
+#  define RLMREC_FAST_CALL(FUNCTION, ...)                                          \
+    (RLMREC_FAST_IF_AVX512(::rlmrec_fast::avx512::FUNCTION(__VA_ARGS__),           \
+                           ::rlmrec_fast::active_isa() == ::rlmrec_fast::Isa::avx2 \
+                               ? ::rlmrec_fast::avx2::FUNCTION(__VA_ARGS__)        \
+                               : ::rlmrec_fast::baseline::FUNCTION(__VA_ARGS__)))
 #else
 #  define RLMREC_FAST_PER_ISA(...) \
     namespace baseline {           \
