@@ -1,12 +1,14 @@
 """Errors that users cause, and how commands report them.
 
 Exit codes of every command: 0 all is well, 2 the user's error, 3 a network that cannot be reached,
-4 a budget is exhausted or some of the work failed (what was done is kept), 130 Ctrl-C.
+4 a budget is exhausted or some of the work failed (what was done is kept), 130 Ctrl-C or SIGTERM.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -84,14 +86,34 @@ def user_errors() -> Iterator[None]:
 
 
 @contextmanager
+def interruptible() -> Iterator[None]:
+    """Lets SIGTERM, which schedulers send before they kill, interrupt as Ctrl-C does.
+
+    Raises:
+        KeyboardInterrupt: After either.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    # Whoever has chosen what SIGTERM does keeps it.
+    if not main or signal.getsignal(signal.SIGTERM) != signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
 def resumable() -> Iterator[None]:
-    """Ends a command whose repetition goes on where it was with one line after Ctrl-C.
+    """Ends a command whose repetition goes on where it was with one line after Ctrl-C or SIGTERM.
 
     Raises:
         SystemExit: With code 130.
     """
     try:
-        yield
+        with interruptible():
+            yield
     except KeyboardInterrupt as error:
         print("interrupted; run the same command again to go on", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from error

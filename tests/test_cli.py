@@ -263,7 +263,8 @@ def test_the_data_commands_are_mounted():
     assert "synth" in call("data", "--help").stdout
 
 
-def test_ctrl_c_leaves_a_run_that_the_printed_command_continues(data):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_a_run_that_the_printed_command_continues(data, number):
     program = [sys.executable, "-m", "rlmrec_fast.cli"]
     words = ["train", "--data", str(data), "--out", "a run", *FAST[2:], "--epochs", "500"]
     words += ["--set", "patience=500", "--threads", "1"]
@@ -272,7 +273,7 @@ def test_ctrl_c_leaves_a_run_that_the_printed_command_continues(data):
     )
     while process.poll() is None and not Path("a run/last.safetensors").exists():
         time.sleep(0.005)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert not output

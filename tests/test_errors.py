@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import os
+import signal
+import threading
+
 import pytest
 
 from rlmrec_fast.errors import (
@@ -7,6 +11,8 @@ from rlmrec_fast.errors import (
     IncompleteError,
     UnreachableError,
     extra,
+    interruptible,
+    resumable,
     user_errors,
 )
 
@@ -87,3 +93,42 @@ def test_a_network_that_cannot_be_reached_has_code_3(capsys: pytest.CaptureFixtu
         raise UnreachableError("http://x: no connection")
     assert caught.value.code == 3
     assert capsys.readouterr() == ("", "error: http://x: no connection\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_command_that_can_be_resumed_says_so_when_it_is_stopped(
+    number: signal.Signals, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop() -> None:
+        os.kill(os.getpid(), number)
+        threading.Event().wait(10)
+
+    with pytest.raises(SystemExit) as caught, resumable():
+        stop()
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted; run the same command again to go on\n"
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_whoever_handles_sigterm_goes_on_doing_so() -> None:
+    seen: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: seen.append(number))
+    try:
+        with interruptible():
+            os.kill(os.getpid(), signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    assert seen == [signal.SIGTERM]
+
+
+def test_outside_the_main_thread_signals_are_left_alone() -> None:
+    done: list[int] = []
+
+    def work() -> None:
+        with interruptible():
+            done.append(1)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [1]

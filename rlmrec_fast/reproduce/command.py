@@ -110,7 +110,7 @@ def reproduce(
     others. Run the same command again after Ctrl-C, a crash or kill -9: finished runs are kept,
     others resumed to the very same bits, failed ones tried once more.
 
-    Exit codes: 0 done, 2 a wrong request, 4 some runs failed, 130 Ctrl-C.
+    Exit codes: 0 done, 2 a wrong request, 4 some runs failed, 130 Ctrl-C or SIGTERM.
 
     Example: `rlmrec-fast reproduce --quick -o study`
 

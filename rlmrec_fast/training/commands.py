@@ -18,7 +18,7 @@ from rich.table import Table
 
 from rlmrec_fast import alignment
 from rlmrec_fast.backbones import BACKBONES
-from rlmrec_fast.errors import INTERRUPTED
+from rlmrec_fast.errors import INTERRUPTED, interruptible
 from rlmrec_fast.memory import keep_freed_memory
 from rlmrec_fast.training.evaluation import CUTOFFS
 from rlmrec_fast.training.inference import TrainedRun
@@ -99,7 +99,7 @@ def train(request: TrainRequest) -> int:
     """Trains a new run, or continues one; prints the result.
 
     Returns:
-        The exit code: 0, or 130 after Ctrl-C.
+        The exit code: 0, or 130 after Ctrl-C or SIGTERM.
 
     Raises:
         ValueError: a wrong setting, device or data set.
@@ -127,7 +127,8 @@ def train(request: TrainRequest) -> int:
             trainer = Trainer(model, dataset, settings, run, progress)
             # What exists now lasts to the end; collections of garbage need not walk it every time.
             gc.freeze()
-            result = trainer.fit()
+            with interruptible():
+                result = trainer.fit()
         except KeyboardInterrupt:
             run.log("interrupted")
             command = resume_command(run.path, request)
