@@ -78,7 +78,8 @@ class Neighbors {
   void run() {
     const int64_t padded = blocks_ * kNeighborBlock;
     const int64_t room = std::min(2 * args_.k + kCollectedLanes, args_.num_rows);
-    args_.capacity = (room / kCollectedLanes + 2) * kCollectedLanes;
+    // An odd number of cache lines: rows' ends then spread over the whole cache.
+    args_.capacity = ((room / kCollectedLanes + 2) | 1) * kCollectedLanes;
     const Scratch<double> mean(args_.stride);
     const Scratch<float> rows(6 * padded);
     const Scratch<int32_t> counts(padded);

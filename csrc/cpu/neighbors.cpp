@@ -15,7 +15,7 @@ constexpr int kRows = 2;
 #endif
 constexpr int kPanels = 4;
 constexpr int kColumns = kPanels * kPanel;
-static_assert(kNeighborBlock % kColumns == 0 && kPanel % kRows == 0);
+static_assert(kPanels == 4 && kNeighborBlock % kColumns == 0 && kPanel % kRows == 0);
 
 // Columns whose products are summed as integers, before sums go on as float32. The fewer, the finer
 // the integers can be.
@@ -51,6 +51,15 @@ RLMREC_FAST_INLINE Ints add_products(Ints sum, Shorts a, Shorts b) {
 #endif
 }
 
+// A vector that stays in its register, where gcc would load it again for every use.
+RLMREC_FAST_INLINE Shorts load_once(const int16_t* place) {
+  Shorts vector = load_bits<Shorts>(place);
+#ifdef __x86_64__
+  asm("" : "+v"(vector));
+#endif
+  return vector;
+}
+
 RLMREC_FAST_INLINE Shorts broadcast_pair(const int16_t* pair) {
   int32_t both;
   std::memcpy(&both, pair, 4);
@@ -67,12 +76,11 @@ RLMREC_FAST_INLINE void multiply(const int16_t* rows, const int16_t* panels, int
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) sums[i][p] = Ints{};
   }
+#pragma GCC unroll 2
   for (int64_t pair = 0; pair < pairs; ++pair) {
-    Shorts values[kPanels];
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
-      values[p] = load_bits<Shorts>(panels + p * apart + pair * kPanel * 2);
-    }
+    const int16_t* place = panels + pair * kPanel * 2;
+    const Shorts values[kPanels] = {load_once(place), load_once(place + apart),
+                                    load_once(place + 2 * apart), load_once(place + 3 * apart)};
 #pragma GCC unroll 4
     for (int i = 0; i < kRows; ++i) {
       const Shorts own = broadcast_pair(rows + (pair * kPanel + i) * 2);
@@ -115,31 +123,6 @@ void estimate_columns(const NeighborArgs<T>& args, int64_t row, int64_t row_end,
   }
 }
 
-// Exchanges the odd blocks of kBlock lanes of a with the even ones of b.
-template <int kBlock>
-RLMREC_FAST_INLINE void exchange(Vec<float>& a, Vec<float>& b) {
-  constexpr auto first = [](int lane) {
-    return lane / kBlock % 2 == 0 ? lane : kPanel + lane - kBlock;
-  };
-  constexpr auto second = [](int lane) {
-    return lane / kBlock % 2 == 0 ? lane + kBlock : kPanel + lane;
-  };
-  const Vec<float> evens = shuffle<float>(a, b, first, Lanes<float>{});
-  b = shuffle<float>(a, b, second, Lanes<float>{});
-  a = evens;
-}
-
-template <int kBlock = 1>
-RLMREC_FAST_INLINE void transpose(Vec<float> (&rows)[kPanel]) {
-  if constexpr (kBlock < kPanel) {
-#pragma GCC unroll 16
-    for (int i = 0; i < kPanel; ++i) {
-      if (i / kBlock % 2 == 0) exchange<kBlock>(rows[i], rows[i + kBlock]);
-    }
-    transpose<2 * kBlock>(rows);
-  }
-}
-
 // One bit for each of the rows [first, first + kPanel) that lies in [begin, end).
 RLMREC_FAST_INLINE uint32_t lanes_within(int64_t first, int64_t begin, int64_t end) {
   const int64_t low = std::clamp<int64_t>(begin - first, 0, kPanel);
@@ -147,25 +130,33 @@ RLMREC_FAST_INLINE uint32_t lanes_within(int64_t first, int64_t begin, int64_t e
   return static_cast<uint32_t>((uint64_t{1} << high) - (uint64_t{1} << low));
 }
 
-// Offers the rows of two panels, of which the first is not the later one, to each other.
-template <class T>
+// Offers the rows of two panels, of which the first is not the later one, to each other. kWhole:
+// the panels are different ones, of rows that are all there.
+template <bool kWhole, class T>
 RLMREC_FAST_INLINE void offer_panels(const NeighborArgs<T>& args, int64_t row, int64_t column,
                                      const float* estimates) {
-  Vec<float> values[kPanel];
-#pragma GCC unroll 16
-  for (int i = 0; i < kPanel; ++i) values[i] = load(estimates + i * kColumns);
-  const int64_t num_rows = args.num_rows;
-  const bool whole = row != column && column + kPanel <= num_rows;
-  const int64_t rows = std::min<int64_t>(kPanel, num_rows - row);
-  const int64_t columns = std::min<int64_t>(kPanel, num_rows - column);
-  for (int64_t i = 0; i < rows; ++i) {
-    const uint32_t wanted = whole ? ~uint32_t{0} : lanes_within(column, row + i + 1, num_rows);
-    offer(args, row + i, column, load(estimates + i * kColumns), wanted);
-  }
-  transpose(values);
-  for (int64_t j = 0; j < columns; ++j) {
-    const uint32_t wanted = whole ? ~uint32_t{0} : lanes_within(row, 0, column + j);
-    offer(args, column + j, row, values[j], wanted);
+  constexpr int kTogether = std::min(kPanel, 64 / kPanel);  // rows whose pairs are bits of a word
+  const Vec<float> column_limits = load(args.limits + column);
+  for (int64_t first = 0; first < kPanel; first += kTogether) {
+    uint64_t by_row = 0, by_column = 0;
+#pragma GCC unroll 8
+    for (int i = 0; i < kTogether; ++i) {
+      const int64_t own = row + first + i;
+      const Vec<float> values = load(estimates + (first + i) * kColumns);
+      const uint64_t wanted = kWhole ? ~uint64_t{0} : lanes_within(column, own + 1, args.num_rows);
+      by_row |= (wanted & lanes_at_least(values, broadcast<float>(args.limits[own])))
+                << (i * kPanel);
+      by_column |= (wanted & lanes_at_least(values, column_limits)) << (i * kPanel);
+    }
+    for (; by_row != 0; by_row &= by_row - 1) {
+      const int64_t place = __builtin_ctzll(by_row), i = first + place / kPanel, j = place % kPanel;
+      take(args, row + i, column + j, estimates[i * kColumns + j]);
+    }
+    for (; by_column != 0; by_column &= by_column - 1) {
+      const int64_t place = __builtin_ctzll(by_column), i = first + place / kPanel,
+                    j = place % kPanel;
+      take(args, column + j, row + i, estimates[i * kColumns + j]);
+    }
   }
 }
 
@@ -294,6 +285,8 @@ void start_screen(const NeighborArgs<T>& args) {
     args.limits[row] = is_zero(args, row) ? kNever : -kNever;
     args.counts[row] = 0;
   }
+  std::fill(args.limits + args.num_rows,
+            args.limits + neighbor_blocks(args.num_rows) * kNeighborBlock, kNever);
 }
 
 template <class T>
@@ -310,7 +303,13 @@ void screen_blocks(const NeighborArgs<T>& args, int64_t first, int64_t second) {
     for (int64_t row = first_row; row < row_end; row += kPanel) {
       for (int64_t panel = 0; panel < kColumns; panel += kPanel) {
         if (row > column + panel || column + panel >= last_column) continue;
-        offer_panels(args, row, column + panel, estimates[row - first_row] + panel);
+        const float* tile = estimates[row - first_row] + panel;
+        const bool whole = row != column + panel && column + panel + kPanel <= args.num_rows;
+        if (whole) {
+          offer_panels<true>(args, row, column + panel, tile);
+        } else {
+          offer_panels<false>(args, row, column + panel, tile);
+        }
       }
     }
   }

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <memory>
+#include <type_traits>
 
 #include "cpu/lanes.h"
 #include "cpu/neighbors.h"
@@ -119,6 +120,32 @@ void find_cosines(const NeighborArgs<T>& args, int64_t row, double* wide, Near* 
     if (c + kAhead < count) prefetch_direction(args, near[c + kAhead].row);
     near[c].cosine = dot(wide, args.directions + near[c].row * args.stride, args.stride);
   }
+}
+
+// The same in float32, within single_margin.
+void find_singles(const NeighborArgs<float>& args, int64_t row, Near* near, int64_t count) {
+  constexpr int kSums = kDirectionLanes / kPanel;
+  const float* direction = args.directions + row * args.stride;
+  for (int64_t c = 0; c < count; ++c) {
+    if (c + kAhead < count) prefetch_direction(args, near[c + kAhead].row);
+    const float* other = args.directions + near[c].row * args.stride;
+    Vec<float> sums[kSums] = {};
+    for (int64_t column = 0; column < args.stride; column += kDirectionLanes) {
+#pragma GCC unroll 4
+      for (int s = 0; s < kSums; ++s) {
+        const int64_t place = column + s * kPanel;
+        sums[s] += load(direction + place) * load(other + place);
+      }
+    }
+    for (int s = 1; s < kSums; ++s) sums[0] += sums[s];
+    near[c].cosine = horizontal_sum<float>(sums[0]);
+  }
+}
+
+// A product and every sum are rounded once; directions are not longer than 1 but for rounding.
+double single_margin(int64_t stride) {
+  const auto roundings = static_cast<double>(stride / kDirectionLanes + 8);
+  return roundings < 0x1p18 ? 1.02 * 0x1p-24 * roundings : static_cast<double>(kNever);
 }
 
 // Nearest first.
@@ -264,45 +291,62 @@ void drop_by_cosine(const NeighborArgs<T>& args, int64_t row) {
 
 // Once a row has no room for another panel.
 template <class T>
-__attribute__((noinline)) void make_room(const NeighborArgs<T>& args, int64_t row) {
+__attribute__((noinline, cold)) void make_room(const NeighborArgs<T>& args, int64_t row) {
   drop_by_estimate(args, row);
   // Where margins leave too many, such as of equal rows, only cosines can tell.
-  if (args.counts[row] - args.k > (args.capacity - args.k) / 2) drop_by_cosine(args, row);
+  const int64_t most = args.capacity - kCollectedLanes;
+  if (args.counts[row] > (args.k + most) / 2) drop_by_cosine(args, row);
 }
 
-// Offers a row the wanted ones of the rows from first on. Without branches: whether there are any
-// near ones is as good as random.
+// Collects a pair for one of its rows.
 template <class T>
-RLMREC_FAST_INLINE void offer(const NeighborArgs<T>& args, int64_t row, int64_t first,
-                              Vec<float> values, uint32_t wanted) {
-  const uint32_t marked = wanted & lanes_at_least(values, broadcast<float>(args.limits[row]));
+RLMREC_FAST_INLINE void take(const NeighborArgs<T>& args, int64_t row, int64_t other,
+                             float estimate) {
   const auto [estimates, rows] = collected_by(args, row);
   const int32_t count = args.counts[row];
-  const Words numbers = iota(static_cast<uint32_t>(first));
-  store_marked(values, load_bits<Ints>(&numbers), marked, estimates + count, rows + count);
-  args.counts[row] = count + __builtin_popcount(marked);
-  if (args.counts[row] > args.capacity - kCollectedLanes) make_room(args, row);
+  estimates[count] = estimate;
+  rows[count] = static_cast<int32_t>(other);
+  args.counts[row] = count + 1;
+  if (count >= args.capacity - kCollectedLanes) make_room(args, row);
+}
+
+// Calls work(begin, end) for every run that begins in [first, last): of numbers in falling order,
+// each at most `apart` below the one before.
+template <class Work>
+void for_runs(const Near* near, int64_t first, int64_t last, int64_t count, double apart,
+              Work work) {
+  for (int64_t begin = first, end; begin < last; begin = end) {
+    for (end = begin + 1; end < count && near[end - 1].cosine - near[end].cosine <= apart;) ++end;
+    if (end - begin > 1) work(begin, end);
+  }
 }
 
 // The k nearest of what a row has collected. Estimates that lie further apart than both margins
-// tell rows apart; those that do not form runs, of which cosines are computed.
+// tell rows apart; those that do not form runs, of which cosines are computed: of float32 tables in
+// float32 first, which leaves few runs.
 template <class T>
 void write_nearest(const NeighborArgs<T>& args, int64_t row, const Workspace& workspace) {
   Near* near = workspace.near.get();
   drop_by_estimate(args, row);
   const auto [estimates, rows] = collected_by(args, row);
-  const int64_t count = args.counts[row];
+  const int64_t count = args.counts[row], k = args.k;
   for (int64_t c = 0; c < count; ++c) near[c] = {estimates[c], rows[c]};
   sort_near(near, count, workspace);
-  const double apart = 2.0 * args.margins[row];
-  for (int64_t begin = 0, end; begin < args.k; begin = end) {
-    for (end = begin + 1; end < count && near[end - 1].cosine - near[end].cosine <= apart;) ++end;
-    if (end - begin == 1) continue;
+  const auto settle = [&](int64_t begin, int64_t end) {
     find_cosines(args, row, workspace.direction.get(), near + begin, end - begin);
     sort_near(near + begin, end - begin, workspace);
-  }
+  };
+  for_runs(near, 0, k, count, 2.0 * args.margins[row], [&](int64_t begin, int64_t end) {
+    if constexpr (std::is_same_v<T, float>) {
+      find_singles(args, row, near + begin, end - begin);
+      sort_near(near + begin, end - begin, workspace);
+      for_runs(near, begin, std::min(k, end), end, 2.0 * single_margin(args.stride), settle);
+    } else {
+      settle(begin, end);
+    }
+  });
   int64_t* out = args.neighbors + row * args.width;
-  for (int64_t j = 0; j < args.k; ++j) out[j] = near[j].row;
+  for (int64_t j = 0; j < k; ++j) out[j] = near[j].row;
 }
 
 }  // namespace

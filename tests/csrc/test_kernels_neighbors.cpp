@@ -62,7 +62,7 @@ struct Problem {
       values->assign(padded, std::numeric_limits<float>::quiet_NaN());
       *field = values->data();
     }
-    counts.assign(padded, -99);
+    counts.assign(padded, 0);
     args.counts = counts.data();
     integers.assign(padded * ((d + 1) / 2 * 2), 30000);
     args.integers = integers.data();
@@ -83,7 +83,10 @@ struct Problem {
       for (std::int64_t b = a; b < blocks; ++b) pairs.push_back({a, b});
     }
     std::shuffle(pairs.begin(), pairs.end(), std::mt19937(seed));
-    for (const auto& [a, b] : pairs) RLMREC_FAST_CALL(screen_blocks, args, a, b);
+    for (const auto& [a, b] : pairs) {
+      RLMREC_FAST_CALL(screen_blocks, args, a, b);
+      for (const std::int32_t count : counts) CHECK(count <= args.capacity - kCollectedLanes);
+    }
     for (std::int64_t row = 0; row < n; row += 50) {
       RLMREC_FAST_CALL(write_neighbors, args, row, std::min(n, row + 50));
     }
