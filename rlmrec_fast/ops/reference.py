@@ -113,7 +113,10 @@ def edge_attention(
     """See `rlmrec_fast.ops.edge_attention`."""
     rows, columns = edge_rows(graph), graph.columns.long()
     query, key, value = (x.view(len(x), num_heads, -1) for x in (query, key, value))
-    scores = (query[rows] * key[columns]).sum(2).clamp(-clamp, clamp).exp()
+    products = (query[rows] * key[columns]).sum(2)
+    # torch.clamp's own gradient at the bounds themselves is 1 up to torch 2.13 and 0 since.
+    inside = products.abs() <= clamp
+    scores = torch.where(inside, products, products.detach().clamp(-clamp, clamp)).exp()
     sums = scores.new_zeros(len(query), num_heads).index_add(0, rows, scores)
     weighted = scores[:, :, None] * value[columns]
     totals = torch.zeros_like(value).index_add(0, rows, weighted)
