@@ -63,6 +63,12 @@ def train(
         int | None, typer.Option(help="Threads of the operators. [torch's choice]")
     ] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    cuda_graph: Annotated[
+        bool,
+        typer.Option(
+            "--cuda-graph", help="Record a step once and replay it: one launch for hundreds."
+        ),
+    ] = False,
     epochs: Annotated[int | None, typer.Option(help="At most so many epochs. [3000]")] = None,
     changes: Annotated[
         list[str] | None,
@@ -103,6 +109,7 @@ def train(
         changes=commands.changes_from(changes or [], seed=seed, max_epochs=epochs),
         threads=threads,
         device=device,
+        cuda_graph=cuda_graph,
         overwrite=overwrite,
         resume=resume,
         allow_zero_vectors=allow_zero_vectors,

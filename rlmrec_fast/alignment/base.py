@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from rlmrec_fast.backbones.base import Backbone, Batch, check_bounds
+from rlmrec_fast.ops.random import Seed
 
 
 class Sizes(NamedTuple):
@@ -74,7 +75,7 @@ class Alignment(nn.Module):
         parameters = list(inspect.signature(cls).parameters.values())[2:]
         return {parameter.name: parameter.default for parameter in parameters}
 
-    def mask(self, ego: Tensor, seed: int) -> tuple[Tensor, Tensor | None]:
+    def mask(self, ego: Tensor, seed: Seed) -> tuple[Tensor, Tensor | None]:
         """What the backbone is to run on in a step; here the table as it is.
 
         Args:

@@ -9,6 +9,7 @@ from rlmrec_fast import ops
 from rlmrec_fast.alignment.base import Alignment, Sizes
 from rlmrec_fast.alignment.projector import Projector
 from rlmrec_fast.backbones.base import Batch, check_bounds
+from rlmrec_fast.ops.random import Seed
 
 # What a seed derived from a step's is for; large, because operators count theirs from 0.
 _MASK = 0x4D61736B
@@ -65,8 +66,10 @@ class Generative(Alignment):
         self.mask_token = nn.Parameter(torch.zeros(sizes.dim))
         self.projector = Projector(sizes.final_dim, text.shape[1], projector_dtype, seed)
 
-    def mask(self, ego: Tensor, seed: int) -> tuple[Tensor, Tensor | None]:
+    def mask(self, ego: Tensor, seed: Seed) -> tuple[Tensor, Tensor | None]:
         """Puts the token in place of some rows; see `Alignment.mask`."""
+        if isinstance(seed, Tensor):
+            raise TypeError("Generative: seed must be an integer, for the CPU draws (got a tensor)")
         rows = draw_nodes(len(ego), self.mask_ratio, seed).to(ego.device, non_blocking=True)
         return ego.index_copy(0, rows, self.mask_token.expand(len(rows), -1)), rows
 

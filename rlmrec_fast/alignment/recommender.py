@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from rlmrec_fast.alignment.base import Alignment
 from rlmrec_fast.backbones.base import Backbone, Batch, squared_norm
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops.random import Seed
 
 
 class Recommender(nn.Module):
@@ -30,7 +31,7 @@ class Recommender(nn.Module):
         """The training interactions."""
         return self.backbone.graph
 
-    def terms(self, batch: Batch, seed: int, step: int = 0) -> dict[str, Tensor]:
+    def terms(self, batch: Batch, seed: Seed, step: int = 0) -> dict[str, Tensor]:
         """What a batch loses, term by term and already weighted, without `reg_loss`.
 
         Args:
@@ -57,7 +58,7 @@ class Recommender(nn.Module):
         """`reg_weight` times the squared L2 norm of all parameters."""
         return self.backbone.reg_weight * squared_norm(self.parameters())
 
-    def loss(self, batch: Batch, seed: int, step: int = 0) -> dict[str, Tensor]:
+    def loss(self, batch: Batch, seed: Seed, step: int = 0) -> dict[str, Tensor]:
         """The loss of one batch: `terms` and `reg_loss`; the total is their sum."""
         return {**self.terms(batch, seed, step), "reg_loss": self.reg_loss()}
 

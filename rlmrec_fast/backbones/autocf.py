@@ -9,6 +9,7 @@ from rlmrec_fast import ops
 from rlmrec_fast.backbones.base import Backbone, Batch, check_bounds, members
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.ops.distinct import must_not_wait
+from rlmrec_fast.ops.random import Seed
 from rlmrec_fast.ops.reduce import stable_sum
 from rlmrec_fast.symmetric import SymmetricGraph
 
@@ -99,13 +100,13 @@ class AutoCF(Backbone):
         self._graphs: tuple[InteractionGraph, SymmetricGraph] | None = None
         self._infomax: Tensor | None = None
 
-    def prepare(self, step: int, seed: int) -> None:
+    def prepare(self, step: int, seed: Seed) -> None:
         """Draws new graphs if it is time; see `Backbone.prepare`."""
         self._infomax = None
         if self.training and step % self.fix_steps == 0:
             self._draw(seed)
 
-    def forward(self, ego: Tensor, seed: int) -> Tensor:
+    def forward(self, ego: Tensor, seed: Seed) -> Tensor:
         """The sum of all layers; see `Backbone.forward`."""
         encoder: InteractionGraph = self.graph
         decoder: InteractionGraph | SymmetricGraph = self.graph
@@ -121,7 +122,7 @@ class AutoCF(Backbone):
             total = total + layer
         return total
 
-    def views(self, ego: Tensor, seed: int) -> tuple[Tensor, ...]:
+    def views(self, ego: Tensor, seed: Seed) -> tuple[Tensor, ...]:
         """The final embeddings, and `infomax` if graphs were drawn; see `Backbone.views`."""
         table = self(ego, seed)
         infomax, self._infomax = self._infomax, None
@@ -147,7 +148,7 @@ class AutoCF(Backbone):
         """The batch without negatives; see `Backbone.compared`."""
         return batch._replace(negatives=batch.negatives[:0])
 
-    def _draw(self, seed: int) -> tuple[InteractionGraph, SymmetricGraph]:
+    def _draw(self, seed: Seed) -> tuple[InteractionGraph, SymmetricGraph]:
         """New graphs by the embeddings as they are, masked ones' own included; and `infomax`."""
         seeds, scores = ops.draw_seeds(
             self.embedding, self.graph, self.seed_num, ops.derive_seed(seed, _SCORES)

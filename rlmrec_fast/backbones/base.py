@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from rlmrec_fast import ops
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.ops.distinct import must_not_wait
+from rlmrec_fast.ops.random import Seed
 
 
 class Batch(NamedTuple):
@@ -78,7 +79,7 @@ class Backbone(nn.Module):
         parameters = list(inspect.signature(cls).parameters.values())[1:]
         return {parameter.name: parameter.default for parameter in parameters}
 
-    def forward(self, ego: Tensor, seed: int) -> Tensor:
+    def forward(self, ego: Tensor, seed: Seed) -> Tensor:
         """The final embeddings that follow from a table of ego embeddings.
 
         Args:
@@ -90,7 +91,7 @@ class Backbone(nn.Module):
         """
         raise NotImplementedError
 
-    def prepare(self, step: int, seed: int) -> None:
+    def prepare(self, step: int, seed: Seed) -> None:
         """What precedes a training step; here nothing.
 
         For what is drawn once and then holds for several steps. It must not outlast an epoch,
@@ -106,7 +107,7 @@ class Backbone(nn.Module):
         """Width d' of the final embeddings; here that of the ego embeddings."""
         return int(self.embedding.shape[1])
 
-    def views(self, ego: Tensor, seed: int) -> tuple[Tensor, ...]:
+    def views(self, ego: Tensor, seed: Seed) -> tuple[Tensor, ...]:
         """The tables that a step's loss is made of; here the final embeddings alone.
 
         Args:
@@ -129,14 +130,14 @@ class Backbone(nn.Module):
         positives, negatives = batch.positives + first_item, batch.negatives + first_item
         return {"rec_loss": ops.bpr_loss(views[0], None, batch.users, positives, negatives)}
 
-    def own_terms(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+    def own_terms(self, batch: Batch, seed: Seed) -> dict[str, Tensor]:
         """The terms of a step that nobody else takes part in: `terms` of `views` of the embeddings.
 
         A subclass may find the same numbers with less work.
         """
         return self.terms(self.views(self.embedding, seed), batch)
 
-    def loss(self, batch: Batch, seed: int, step: int = 0) -> dict[str, Tensor]:
+    def loss(self, batch: Batch, seed: Seed, step: int = 0) -> dict[str, Tensor]:
         """The loss of one batch, term by term and already weighted.
 
         Args:
@@ -203,7 +204,7 @@ class RankingBackbone(Backbone):
     A subclass implements `forward` with rows. One that changes `views` or `terms` gets all rows.
     """
 
-    def forward(self, ego: Tensor, seed: int, rows: Tensor | None = None) -> Tensor:
+    def forward(self, ego: Tensor, seed: Seed, rows: Tensor | None = None) -> Tensor:
         """The final embeddings; see `Backbone.forward`.
 
         Args:
@@ -216,7 +217,7 @@ class RankingBackbone(Backbone):
         """
         raise NotImplementedError
 
-    def own_terms(self, batch: Batch, seed: int) -> dict[str, Tensor]:
+    def own_terms(self, batch: Batch, seed: Seed) -> dict[str, Tensor]:
         """BPR on the final embeddings of the batch's nodes; see `Backbone.own_terms`."""
         kind = type(self)
         plain = kind.views is Backbone.views and kind.terms is Backbone.terms

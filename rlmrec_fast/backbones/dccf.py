@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from rlmrec_fast import ops
 from rlmrec_fast.backbones.base import Backbone, Batch, Members, check_bounds, members
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops.random import Seed
 
 # What a seed derived from the model's is for; large, because operators count theirs from 0.
 _INTENTS = 0x496E7465
@@ -76,11 +77,11 @@ class DCCF(Backbone):
         self.user_intents = nn.Parameter(intents[0].to(graph.device))
         self.item_intents = nn.Parameter(intents[1].to(graph.device))
 
-    def forward(self, ego: Tensor, seed: int) -> Tensor:
+    def forward(self, ego: Tensor, seed: Seed) -> Tensor:
         """The sum of all layers; see `Backbone.forward`."""
         return self.views(ego, seed)[0]
 
-    def views(self, ego: Tensor, seed: int) -> tuple[Tensor, ...]:
+    def views(self, ego: Tensor, seed: Seed) -> tuple[Tensor, ...]:
         """The sum of all layers, then the four messages of each; see `Backbone.views`."""
         total = layer = ego
         messages: list[Tensor] = []

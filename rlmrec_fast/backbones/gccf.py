@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from rlmrec_fast import ops
 from rlmrec_fast.backbones.base import RankingBackbone, check_bounds
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops.random import Seed
 
 # What a derived seed is for; 1 to 3 are the trainer's, 4 the projector's.
 _WEIGHTS = 5
@@ -55,6 +56,6 @@ class GCCF(RankingBackbone):
         """(L + 1) d."""
         return (self.num_layers + 1) * super().final_dim
 
-    def forward(self, ego: Tensor, seed: int, rows: Tensor | None = None) -> Tensor:
+    def forward(self, ego: Tensor, seed: Seed, rows: Tensor | None = None) -> Tensor:
         """All layers side by side; see `RankingBackbone.forward`."""
         return ops.propagate(ego, self.graph, self.num_layers, combine="concat", rows=rows)

@@ -7,6 +7,7 @@ from torch import Tensor
 from rlmrec_fast import ops
 from rlmrec_fast.backbones.base import RankingBackbone, check_bounds
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops.random import Seed
 
 
 class LightGCN(RankingBackbone):
@@ -44,7 +45,7 @@ class LightGCN(RankingBackbone):
         self.num_layers = num_layers
         self.keep_rate = keep_rate
 
-    def forward(self, ego: Tensor, seed: int, rows: Tensor | None = None) -> Tensor:
+    def forward(self, ego: Tensor, seed: Seed, rows: Tensor | None = None) -> Tensor:
         """The sum of all layers; see `RankingBackbone.forward`."""
         keep_rate = self.keep_rate if self.training else 1.0
         return ops.propagate(

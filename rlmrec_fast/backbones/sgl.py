@@ -9,7 +9,7 @@ from rlmrec_fast import ops
 from rlmrec_fast.backbones.base import Batch, check_bounds
 from rlmrec_fast.backbones.views import TwoViews
 from rlmrec_fast.graph import InteractionGraph
-from rlmrec_fast.ops.random import hash_pairs, rate_threshold
+from rlmrec_fast.ops.random import Seed, hash_pairs, rate_threshold
 
 AUGMENTATIONS = ("edge_drop", "node_drop", "random_walk")
 """The ways to thin the graph of a view."""
@@ -66,11 +66,11 @@ class SGL(TwoViews):
         self.augmentation = augmentation
         self.keep_rate = keep_rate
 
-    def forward(self, ego: Tensor, seed: int) -> Tensor:
+    def forward(self, ego: Tensor, seed: Seed) -> Tensor:
         """The sum of all layers of the whole graph; see `Backbone.forward`."""
         return ops.propagate(ego, self.graph, self.num_layers)
 
-    def changed(self, ego: Tensor, seed: int) -> Tensor:
+    def changed(self, ego: Tensor, seed: Seed) -> Tensor:
         """The sum of all layers of a thinned graph; see `TwoViews.changed`."""
         if self.augmentation == "edge_drop":
             return ops.propagate(
@@ -85,7 +85,7 @@ class SGL(TwoViews):
             total = total + layer
         return total
 
-    def _walk(self, layer: Tensor, seed: int, number: int) -> Tensor:
+    def _walk(self, layer: Tensor, seed: Seed, number: int) -> Tensor:
         """The next layer over edges that are kept for it alone."""
         own, keep_rate = layer_seed(seed, number), self.keep_rate
         return ops.propagate(layer, self.graph, 1, combine="last", keep_rate=keep_rate, seed=own)
@@ -99,14 +99,19 @@ class SGL(TwoViews):
         return torch.cat([batch.positives, batch.negatives])
 
 
-def layer_seed(seed: int, layer: int) -> int:
+def layer_seed(seed: Seed, layer: int) -> Seed:
     """The seed of a layer's edges in a random walk's view."""
     return ops.derive_seed(seed, layer)
 
 
-def node_mask(count: int, keep_rate: float, seed: int) -> Tensor:
-    """Which of the nodes a view keeps: bool `[count, 1]` on the CPU, a hash of seed and node."""
+def node_mask(count: int, keep_rate: float, seed: Seed) -> Tensor:
+    """Which of the nodes a view keeps: bool `[count, 1]`, a hash of seed and node.
+
+    It is on the CPU, or where a seed that is a tensor is.
+    """
+    device = seed.device if isinstance(seed, Tensor) else "cpu"
     if keep_rate >= 1:
-        return torch.ones(count, 1, dtype=torch.bool)
-    hashes = hash_pairs(seed, torch.arange(count), torch.zeros((), dtype=torch.int64))
+        return torch.ones(count, 1, dtype=torch.bool, device=device)
+    nodes = torch.arange(count, device=device)
+    hashes = hash_pairs(seed, nodes, torch.zeros_like(nodes[:1]))
     return (hashes < rate_threshold(keep_rate))[:, None]

@@ -8,6 +8,7 @@ from rlmrec_fast import ops
 from rlmrec_fast.backbones.base import check_bounds
 from rlmrec_fast.backbones.views import TwoViews
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops.random import Seed
 
 
 class SimGCL(TwoViews):
@@ -50,10 +51,10 @@ class SimGCL(TwoViews):
         self.num_layers = num_layers
         self.noise = noise
 
-    def forward(self, ego: Tensor, seed: int) -> Tensor:
+    def forward(self, ego: Tensor, seed: Seed) -> Tensor:
         """The sum of all layers, without noise; see `Backbone.forward`."""
         return ops.propagate(ego, self.graph, self.num_layers)
 
-    def changed(self, ego: Tensor, seed: int) -> Tensor:
+    def changed(self, ego: Tensor, seed: Seed) -> Tensor:
         """The sum of all layers, perturbed; see `TwoViews.changed`."""
         return ops.propagate(ego, self.graph, self.num_layers, noise=self.noise, seed=seed)

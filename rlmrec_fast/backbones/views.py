@@ -7,6 +7,7 @@ from torch import Tensor
 from rlmrec_fast import ops
 from rlmrec_fast.backbones.base import Backbone, Batch, check_bounds
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops.random import Seed
 
 # What a seed derived from a step's is for; large, because operators count theirs from 0.
 _VIEW = 0x56696577
@@ -51,7 +52,7 @@ class TwoViews(Backbone):
         self.cl_weight = cl_weight
         self.cl_temperature = cl_temperature
 
-    def changed(self, ego: Tensor, seed: int) -> Tensor:
+    def changed(self, ego: Tensor, seed: Seed) -> Tensor:
         """The final embeddings of one view.
 
         Args:
@@ -67,7 +68,7 @@ class TwoViews(Backbone):
         """The items whose views are compared; here the positives."""
         return batch.positives
 
-    def views(self, ego: Tensor, seed: int) -> tuple[Tensor, ...]:
+    def views(self, ego: Tensor, seed: Seed) -> tuple[Tensor, ...]:
         """The clean table, which ranks, and the two views; see `Backbone.views`."""
         return (self(ego, seed), *(self.changed(ego, view_seed(seed, view)) for view in (1, 2)))
 
@@ -84,6 +85,6 @@ class TwoViews(Backbone):
         return {**super().terms((clean,), batch), "cl_loss": cl_loss}
 
 
-def view_seed(seed: int, view: int) -> int:
+def view_seed(seed: Seed, view: int) -> Seed:
     """The seed of view 1 or 2 of a step."""
     return ops.derive_seed(seed, _VIEW, view)

@@ -7,6 +7,8 @@ devices matter.
 
 from __future__ import annotations
 
+from typing import overload
+
 import torch
 from torch import Tensor
 
@@ -16,17 +18,26 @@ _MASK64 = 0xFFFFFFFFFFFFFFFF
 Seed = int | Tensor
 
 
-def derive_seed(seed: int, *counters: int) -> int:
+@overload
+def derive_seed(seed: int, *counters: int) -> int: ...
+@overload
+def derive_seed(seed: Tensor, *counters: int) -> Tensor: ...
+def derive_seed(seed: Seed, *counters: int) -> Seed:
     """A seed for one purpose out of many, e.g. ``derive_seed(seed, epoch, step)``.
 
     Args:
-        seed: any non-negative integer below 2**63.
+        seed: any non-negative integer below 2**63, or an int64 tensor of one element that holds
+            one and is not looked at: the new seed is another tensor on its device.
         *counters: what the new seed is for; every combination gives an unrelated seed.
 
     Returns:
-        An integer in [0, 2**63).
+        An integer in [0, 2**63), or a tensor of one.
     """
     check_seed("derive_seed", seed)
+    if isinstance(seed, Tensor):
+        for counter in counters:
+            seed = _mixed(_mixed(seed) + _signed(counter))
+        return seed & (_MASK64 >> 1)
     for counter in counters:
         seed = child_seed(seed, counter)
     return seed & (_MASK64 >> 1)
@@ -47,15 +58,20 @@ def child_seed(seed: int, counter: int) -> int:
 
 def child_seeds(seed: int, counters: Tensor) -> Tensor:
     """`child_seed` for many counters: 64-bit words in int64, their upper half negative."""
-    x = counters + _signed(mix64(seed & _MASK64) + 0x9E3779B97F4A7C15)
-    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
-    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
-    return x ^ _shifted(x, 31)
+    return _mixed(counters + _signed(mix64(seed & _MASK64)))
 
 
 def bounded(words: Tensor, bound: int) -> Tensor:
     """Uniform in [0, bound), bound < 2**31: the high word of a 64 x 64 bit product."""
     return (_shifted(words, 32) * bound + ((words & _MASK32) * bound >> 32)) >> 32
+
+
+def _mixed(words: Tensor) -> Tensor:
+    """`mix64` of words."""
+    x = words + _signed(0x9E3779B97F4A7C15)
+    x = (x ^ _shifted(x, 30)) * _signed(0xBF58476D1CE4E5B9)
+    x = (x ^ _shifted(x, 27)) * _signed(0x94D049BB133111EB)
+    return x ^ _shifted(x, 31)
 
 
 def _shifted(words: Tensor, by: int) -> Tensor:
@@ -77,11 +93,14 @@ def mix32(x: Tensor) -> Tensor:
     return x ^ (x >> 16)
 
 
-def hash_pairs(seed: int, first: Tensor, second: Tensor) -> Tensor:
+def hash_pairs(seed: Seed, first: Tensor, second: Tensor) -> Tensor:
     """32-bit hashes (int64) of pairs of numbers below 2**32, broadcast against each other."""
-    key = mix64(seed)
+    if isinstance(seed, Tensor):
+        key = _mixed(seed)
+    else:
+        key = torch.tensor(_signed(mix64(seed)), device=first.device)
     hashed_first = mix32(first.long() ^ (key & _MASK32))
-    return mix32(mix32(second.long() ^ (key >> 32)) ^ hashed_first)
+    return mix32(mix32(second.long() ^ _shifted(key, 32)) ^ hashed_first)
 
 
 def rate_threshold(rate: float) -> int:

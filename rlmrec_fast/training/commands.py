@@ -32,6 +32,7 @@ from rlmrec_fast.training.presets import (
     preset_names,
 )
 from rlmrec_fast.training.progress import progress_on
+from rlmrec_fast.training.replay import require_replayable
 from rlmrec_fast.training.run import RunConfig, RunFolder
 from rlmrec_fast.training.settings import Settings, parse_changes
 from rlmrec_fast.training.texts import require_texts
@@ -59,6 +60,7 @@ class TrainRequest:
         changes: setting -> value.
         threads: threads of the operators.
         device: `cpu` or `cuda`.
+        cuda_graph: whether to record a step once and replay it.
         overwrite: whether to replace a run.
         resume: whether to continue a run.
         allow_zero_vectors: whether a new run aligns with text vectors that are zero, too.
@@ -72,6 +74,7 @@ class TrainRequest:
     changes: Mapping[str, Any] = field(default_factory=dict)
     threads: int | None = None
     device: str = "cpu"
+    cuda_graph: bool = False
     overwrite: bool = False
     resume: bool = False
     allow_zero_vectors: bool = False
@@ -115,7 +118,7 @@ def train(request: TrainRequest) -> int:
     keep_freed_memory()
     device = parse_device(request.device)
     console = _console(stderr=True)
-    run, dataset = _resume(request) if request.resume else _start(request, console)
+    run, dataset = _resume(request) if request.resume else _start(request, device, console)
     with run:
         finished = run.read_result() is not None
         settings = run.config.settings
@@ -124,7 +127,7 @@ def train(request: TrainRequest) -> int:
             # A run to resume has passed the check of its very vectors when it was started.
             zeros = request.allow_zero_vectors or request.resume
             model = create_model(settings, dataset, device, zeros)
-            trainer = Trainer(model, dataset, settings, run, progress)
+            trainer = Trainer(model, dataset, settings, run, progress, request.cuda_graph)
             # What exists now lasts to the end; collections of garbage need not walk it every time.
             gc.freeze()
             with interruptible():
@@ -152,14 +155,20 @@ def resume_command(path: Path, request: TrainRequest) -> str:
         words += ["--threads", str(request.threads)]
     if request.device != "cpu":
         words += ["--device", request.device]
+    if request.cuda_graph:
+        words.append("--cuda-graph")
     return shlex.join(words)
 
 
-def _start(request: TrainRequest, console: Console) -> tuple[RunFolder, Dataset]:
+def _start(
+    request: TrainRequest, device: torch.device, console: Console
+) -> tuple[RunFolder, Dataset]:
     if request.data is None:
         raise ValueError("train: --data must name a data set's folder (got nothing)")
     model, align = request.model or "lightgcn", request.align or "none"
     require_available(model, align)
+    if request.cuda_graph:
+        require_replayable(BACKBONES[model], alignment.ALIGNMENTS.get(align), device)
     dataset = _load(request.data)
     require_trainable(dataset)
     preset = request.preset or choose_preset(

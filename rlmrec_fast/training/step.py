@@ -9,6 +9,7 @@ from torch import Tensor
 
 from rlmrec_fast.alignment import Recommender
 from rlmrec_fast.backbones import Batch
+from rlmrec_fast.ops.random import Seed
 
 
 def create_optimizer(model: Recommender, learning_rate: float) -> torch.optim.Adam:
@@ -23,7 +24,7 @@ def create_optimizer(model: Recommender, learning_rate: float) -> torch.optim.Ad
 
 
 def train_step(
-    model: Recommender, optimizer: torch.optim.Adam, batch: Batch, seed: int, step: int
+    model: Recommender, optimizer: torch.optim.Adam, batch: Batch, seed: Seed, step: int
 ) -> dict[str, Tensor]:
     """Takes one step on one batch.
 

@@ -25,6 +25,7 @@ from rlmrec_fast.training.checkpoint import (
 )
 from rlmrec_fast.training.evaluation import Evaluator
 from rlmrec_fast.training.progress import MONITOR, Silent, describe
+from rlmrec_fast.training.replay import CudaGraphs, Recorder, ReplayedStep, require_replayable
 from rlmrec_fast.training.run import SPLITS, RunFolder
 from rlmrec_fast.training.settings import Settings
 from rlmrec_fast.training.step import create_optimizer, train_step
@@ -82,10 +83,11 @@ class Trainer:
         run: folder for metrics and checkpoints. If it holds a checkpoint, training goes on from
             there. None keeps everything in memory.
         progress: who is told where the run stands.
+        cuda_graph: whether to record a step once and replay it, which ends with the same bits.
 
     Raises:
-        ValueError: the graph and the data set differ in size, a split is empty, or the run was
-            started with other settings or data.
+        ValueError: the graph and the data set differ in size, a split is empty, the run was
+            started with other settings or data, or the model's steps cannot be recorded.
     """
 
     def __init__(
@@ -95,6 +97,7 @@ class Trainer:
         settings: Settings,
         run: RunFolder | None = None,
         progress: Silent | None = None,
+        cuda_graph: bool = False,
     ) -> None:
         graph = model.graph
         if (graph.num_users, graph.num_items) != tuple(dataset.train.shape):
@@ -117,6 +120,20 @@ class Trainer:
         self.optimizer = create_optimizer(model, settings.learning_rate)
         self.state = TrainingState()
         self.best: Tensors = {}
+        self.replayed: ReplayedStep | None = None
+        if cuda_graph:
+            aligned = None if model.alignment is None else type(model.alignment)
+            require_replayable(type(model.backbone), aligned, self.device)
+            self.replay_by(CudaGraphs(self.optimizer))
+
+    def replay_by(self, recorder: Recorder) -> None:
+        """Lets full batches be taken by what the recorder replays."""
+        self.replayed = ReplayedStep(
+            lambda batch, seed: train_step(self.model, self.optimizer, batch, seed, 0),
+            self.settings.batch_size,
+            self.device,
+            recorder,
+        )
 
     def fit(self) -> TrainingResult:
         """Trains to the end, leaving the best weights in the model.
@@ -170,7 +187,10 @@ class Trainer:
         for index, batch in enumerate(batches):
             step = (epoch - 1) * len(batches) + index
             seed = ops.derive_seed(self.settings.seed, _STEP, step)
-            terms = train_step(self.model, self.optimizer, batch, seed, index)
+            if self.replayed is None:
+                terms = train_step(self.model, self.optimizer, batch, seed, index)
+            else:
+                terms = self.replayed(batch, seed)
             for name, term in terms.items():
                 # Read once an epoch: a step must not wait for its loss.
                 if name in sums:

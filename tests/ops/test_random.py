@@ -42,6 +42,19 @@ def test_many_child_seeds_are_those_of_one_by_one(seed):
     assert bounded(extremes, 2**31 - 1).tolist() == [0, 2**31 - 2, 2**30 - 1, 2**30 - 1]
 
 
+@pytest.mark.parametrize("seed", [0, 7, 2**63 - 1])
+def test_seeds_in_tensors_are_those_of_integers(seed):
+    held = torch.tensor([seed])
+    for counters in ((), (0,), (1, 2**40), (3, 2**64 - 1, 5)):
+        found = derive_seed(held, *counters)
+        assert found.tolist() == [derive_seed(seed, *counters)]
+        assert found.dtype == torch.int64
+    numbers = torch.arange(9)
+    pairs = hash_pairs(held, numbers[:, None], numbers)
+    torch.testing.assert_close(pairs, hash_pairs(seed, numbers[:, None], numbers), rtol=0, atol=0)
+    assert held.item() == seed
+
+
 def test_mix32_is_a_bijection_whose_output_bits_all_depend_on_all_input_bits():
     words = torch.arange(0, 2**32, 4099)
     assert len(mix32(words).unique()) == len(words)

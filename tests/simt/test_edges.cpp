@@ -179,12 +179,10 @@ TEST(edges_of_heads_of_any_width) {
 }
 
 TEST(edges_of_long_rows_are_added_by_windows) {
-  // Rows that fill windows, begin or end at their bounds, or share one.
-  for (const auto& lengths :
-       {std::vector<int64_t>{300, 2, 257, 256, 0, 290}, {512, 512, 3}, {700}}) {
-    const simt::Csr matrix = simt::random_csr("long", lengths, 900, 8);
-    compare_all(matrix, {.num_heads = 2, .head_width = 4});
-    compare_all(matrix, {.num_heads = 2, .head_width = 3});
+  // Rows that fill windows, begin or end at their bounds, or share one. Narrow in float, wide in
+  // double.
+  for (const auto& lengths : {std::vector<int64_t>{300, 2, 257, 256, 0, 290}, {512, 512, 3}}) {
+    compare_all(simt::random_csr("long", lengths, 900, 8), {.num_heads = 2, .head_width = 4});
   }
 }
 

@@ -93,11 +93,10 @@ void compare(int64_t rows, int64_t d, int64_t k, double tolerance) {
 }  // namespace
 
 TEST(neighbors_are_the_nearest_rows) {
-  for (const int64_t rows : {1, 2, 31, 33, 65}) {
-    for (const int64_t d : {1, 5, 33}) {
-      compare<float>(rows, d, 4, 1e-6);
-      compare<double>(rows, d, rows + 1, 1e-14);
-    }
+  for (const auto& [rows, d] :
+       {std::pair<int64_t, int64_t>{1, 1}, {2, 33}, {31, 5}, {33, 33}, {65, 5}}) {
+    compare<float>(rows, d, 4, 1e-6);
+    compare<double>(rows, d, rows + 1, 1e-14);
   }
 }
 

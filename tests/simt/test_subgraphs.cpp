@@ -22,7 +22,9 @@ simt::Csr symmetric(const simt::Csr& matrix) {
       rows[column].push_back(static_cast<int32_t>(row));
     }
   }
-  simt::Csr result{matrix.name, nodes};
+  simt::Csr result;
+  result.name = matrix.name;
+  result.num_columns = nodes;
   for (auto& row : rows) {
     std::sort(row.begin(), row.end());
     row.erase(std::unique(row.begin(), row.end()), row.end());
