@@ -45,13 +45,12 @@ struct Nearer {
 // Room for everything that a row has collected, once more to sort it, and for its direction.
 struct Workspace {
   std::unique_ptr<Near[]> near, sorted;
-  std::unique_ptr<double[]> cosines, direction;
+  std::unique_ptr<double[]> direction;
 
   template <class T>
   explicit Workspace(const NeighborArgs<T>& args)
       : near(new Near[args.capacity]),
         sorted(new Near[args.capacity]),
-        cosines(new double[args.capacity]),
         direction(new double[args.stride]) {}
 };
 
@@ -122,23 +121,31 @@ void find_cosines(const NeighborArgs<T>& args, int64_t row, double* wide, Near* 
   }
 }
 
-// The same in float32, within single_margin.
+// The same in float32, within single_margin. Of several rows at once: one sum waits for itself.
 void find_singles(const NeighborArgs<float>& args, int64_t row, Near* near, int64_t count) {
-  constexpr int kSums = kDirectionLanes / kPanel;
+  constexpr int kRowsAtOnce = 4, kSums = kDirectionLanes / kPanel;
   const float* direction = args.directions + row * args.stride;
-  for (int64_t c = 0; c < count; ++c) {
-    if (c + kAhead < count) prefetch_direction(args, near[c + kAhead].row);
-    const float* other = args.directions + near[c].row * args.stride;
-    Vec<float> sums[kSums] = {};
+  for (int64_t c = 0; c < count; c += kRowsAtOnce) {
+    const float* others[kRowsAtOnce];
+    Vec<float> sums[kRowsAtOnce][kSums] = {};
+    for (int64_t i = 0; i < kRowsAtOnce; ++i) {
+      others[i] = args.directions + near[std::min(c + i, count - 1)].row * args.stride;
+      if (c + kRowsAtOnce + i < count) prefetch_direction(args, near[c + kRowsAtOnce + i].row);
+    }
     for (int64_t column = 0; column < args.stride; column += kDirectionLanes) {
 #pragma GCC unroll 4
       for (int s = 0; s < kSums; ++s) {
         const int64_t place = column + s * kPanel;
-        sums[s] += load(direction + place) * load(other + place);
+        const Vec<float> own = load(direction + place);
+#pragma GCC unroll 4
+        for (int i = 0; i < kRowsAtOnce; ++i) sums[i][s] += own * load(others[i] + place);
       }
     }
-    for (int s = 1; s < kSums; ++s) sums[0] += sums[s];
-    near[c].cosine = horizontal_sum<float>(sums[0]);
+#pragma GCC unroll 4
+    for (int i = 0; i < kRowsAtOnce; ++i) {
+      for (int s = 1; s < kSums; ++s) sums[i][0] += sums[i][s];
+      if (c + i < count) near[c + i].cosine = horizontal_sum<float>(sums[i][0]);
+    }
   }
 }
 
@@ -148,27 +155,28 @@ double single_margin(int64_t stride) {
   return roundings < 0x1p18 ? 1.02 * 0x1p-24 * roundings : static_cast<double>(kNever);
 }
 
-// Nearest first.
+// Nearest first. Key: a type that holds all of their cosines.
+template <class Key>
 void sort_near(Near* near, int64_t count, const Workspace& workspace) {
   if (count < kCountedLeast || count > kCountedMost) return std::sort(near, near + count, Nearer{});
-  double* cosines = workspace.cosines.get();
-  const int64_t padded = (count + kPanel - 1) / kPanel * kPanel;
-  for (int64_t c = 0; c < padded; ++c) cosines[c] = c < count ? near[c].cosine : -kNever;
+  Key keys[kCountedMost];
+  const int64_t padded = (count + kLanes<Key> - 1) / kLanes<Key> * kLanes<Key>;
+  for (int64_t c = 0; c < padded; ++c) {
+    keys[c] = c < count ? static_cast<Key>(near[c].cosine) : -static_cast<Key>(kNever);
+  }
   for (int64_t c = 0; c < count; ++c) {
-    const Near own = near[c];
-    LaneIndices<double> above = {}, equal = {};
-    for (int64_t i = 0; i < padded; i += kLanes<double>) {
-      above -= load(cosines + i) > own.cosine;
-      equal -= load(cosines + i) == own.cosine;
+    const Key own = keys[c];
+    LaneIndices<Key> above = {}, equal = {};
+    for (int64_t i = 0; i < padded; i += kLanes<Key>) {
+      above -= load(keys + i) > own;
+      equal -= load(keys + i) == own;
     }
     int64_t place = 0, ties = 0;
-    for (int lane = 0; lane < kLanes<double>; ++lane) place += above[lane], ties += equal[lane];
+    for (int lane = 0; lane < kLanes<Key>; ++lane) place += above[lane], ties += equal[lane];
     if (ties > 1) {
-      for (int64_t i = 0; i < count; ++i) {
-        place += near[i].cosine == own.cosine && near[i].row < own.row ? 1 : 0;
-      }
+      for (int64_t i = 0; i < count; ++i) place += keys[i] == own && near[i].row < near[c].row;
     }
-    workspace.sorted[place] = own;
+    workspace.sorted[place] = near[c];
   }
   std::copy(workspace.sorted.get(), workspace.sorted.get() + count, near);
 }
@@ -331,15 +339,15 @@ void write_nearest(const NeighborArgs<T>& args, int64_t row, const Workspace& wo
   const auto [estimates, rows] = collected_by(args, row);
   const int64_t count = args.counts[row], k = args.k;
   for (int64_t c = 0; c < count; ++c) near[c] = {estimates[c], rows[c]};
-  sort_near(near, count, workspace);
+  sort_near<float>(near, count, workspace);
   const auto settle = [&](int64_t begin, int64_t end) {
     find_cosines(args, row, workspace.direction.get(), near + begin, end - begin);
-    sort_near(near + begin, end - begin, workspace);
+    sort_near<double>(near + begin, end - begin, workspace);
   };
   for_runs(near, 0, k, count, 2.0 * args.margins[row], [&](int64_t begin, int64_t end) {
     if constexpr (std::is_same_v<T, float>) {
       find_singles(args, row, near + begin, end - begin);
-      sort_near(near + begin, end - begin, workspace);
+      sort_near<float>(near + begin, end - begin, workspace);
       for_runs(near, begin, std::min(k, end), end, 2.0 * single_margin(args.stride), settle);
     } else {
       settle(begin, end);
