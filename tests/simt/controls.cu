@@ -276,7 +276,8 @@ TEST(control_races_in_shared_memory_are_seen) {
   launch(exchange_in_groups, 1, 64, y.data(), 16U);
   EXPECT_SEEN("race");
   launch(overwrite, 1, 32, y.data(), kNone);
-  EXPECT_SEEN("write-after-read race");
+  // Which access comes first is the schedule's choice.
+  EXPECT_SEEN("race");
   launch(overwrite, 1, 32, y.data(), kWarp);
   EXPECT_SEEN("");
 }
