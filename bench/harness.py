@@ -9,7 +9,6 @@ caches of the tables of whoever went before.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from statistics import median, quantiles
@@ -18,6 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from bench.floor import Peaks, Work
 from bench.memory import peak_extra_bytes
+from rlmrec_fast.memory import settled
 
 # Seconds of calls before each turn, at least one; none where one call takes as many as the second.
 _WARM_UP, _WARMED = 0.005, 0.3
@@ -142,12 +142,9 @@ def run(
     """
     calls, errors = _set_up(case)
     differences = _warm_up(case, calls)
-    gc.collect()
-    # Or collections of garbage would walk all that was imported, in whoever's turn they come.
-    gc.freeze()
-    repeats = {name: _repeats(call, budget.sample) for name, call in calls.items()}
-    times = _rounds(calls, repeats, budget)
-    gc.unfreeze()
+    with settled():
+        repeats = {name: _repeats(call, budget.sample) for name, call in calls.items()}
+        times = _rounds(calls, repeats, budget)
     ours = next(iter(case.providers))
     records = []
     for name in case.providers:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 
+import pytest
 import torch
 from graphs import make_graph
 
@@ -44,3 +46,13 @@ print(min(after - before for before, after in zip(counts, counts[1:])))
     ).stdout
     # A round touches 44,000 pages, more than glibc keeps by itself.
     assert int(faults) < 4_000
+
+
+def test_collections_walk_what_exists_again_afterwards_and_after_errors():
+    before = gc.get_freeze_count()
+    with memory.settled():
+        assert gc.get_freeze_count() > before + 1000
+    assert gc.get_freeze_count() == 0
+    with pytest.raises(KeyError), memory.settled():
+        raise KeyError
+    assert gc.get_freeze_count() == 0

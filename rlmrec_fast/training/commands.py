@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import re
@@ -19,7 +18,7 @@ from rich.table import Table
 from rlmrec_fast import alignment
 from rlmrec_fast.backbones import BACKBONES
 from rlmrec_fast.errors import INTERRUPTED, interruptible
-from rlmrec_fast.memory import keep_freed_memory
+from rlmrec_fast.memory import keep_freed_memory, settled
 from rlmrec_fast.training.evaluation import CUTOFFS
 from rlmrec_fast.training.inference import TrainedRun
 from rlmrec_fast.training.model import create_model, parse_device, require_available
@@ -128,9 +127,7 @@ def train(request: TrainRequest) -> int:
             zeros = request.allow_zero_vectors or request.resume
             model = create_model(settings, dataset, device, zeros)
             trainer = Trainer(model, dataset, settings, run, progress, request.cuda_graph)
-            # What exists now lasts to the end; collections of garbage need not walk it every time.
-            gc.freeze()
-            with interruptible():
+            with settled(), interruptible():
                 result = trainer.fit()
         except KeyboardInterrupt:
             run.log("interrupted")
