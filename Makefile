@@ -100,8 +100,10 @@ test-cuda: $(VENV)/.dev
 	  $(RUN) -m pip install --quiet $(CUOBJDUMP) && $(RUN) -m pytest tests/cuda tests/ptx; \
 	else echo "test-cuda: skipped, the library was built without nvcc"; fi
 
+# A process for each core, with a thread each: threads that wait for theirs would take turns with the other's.
 test-python: $(VENV)/.dev
-	$(RUN) -m pytest --ignore tests/cuda --ignore tests/ptx
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(RUN) -m pytest -n auto --maxprocesses 8 --dist loadfile \
+	  --ignore tests/cuda --ignore tests/ptx
 
 # The tests of operators and models on a GPU; without one, all are skipped and counted.
 test-gpu: $(VENV)/.dev

@@ -145,7 +145,8 @@ def test_a_bad_server_costs_requests_but_no_answer(data) -> None:
         report = run(server, data, "--retries", 10)
     assert report["sides"]["items"]["asked"] == ITEMS
     assert report["sides"]["users"]["asked"] == USERS
-    assert report["requests"] == len(server.questions) > ITEMS + USERS
+    # A busy machine may give a request up before the server has read it.
+    assert report["requests"] >= len(server.questions) > ITEMS + USERS
     answers = Counter(record["key"] for record in stored(Path(report["store"])) if "key" in record)
     assert set(answers.values()) == {1}
     assert sum(record["requests"] for record in stored(Path(report["store"]))) == report["requests"]
