@@ -105,9 +105,9 @@ test-python: $(VENV)/.dev
 	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive $(RUN) -m pytest -n auto --maxprocesses 8 --dist loadfile \
 	  --ignore tests/cuda --ignore tests/ptx
 
-# The tests of operators and models on a GPU; without one, all are skipped and counted.
+# The tests of operators, models and benchmarks on a GPU; without one, all are skipped and counted.
 test-gpu: $(VENV)/.dev
-	$(RUN) -m pytest --device cuda tests/ops tests/nn tests/backbones tests/alignment
+	$(RUN) -m pytest --device cuda tests/ops tests/nn tests/backbones tests/alignment tests/bench
 	@if command -v compute-sanitizer >/dev/null; then \
 	  compute-sanitizer --error-exitcode 1 $(RUN) -m pytest -x --device cuda tests/ops; \
 	else echo "test-gpu: compute-sanitizer not found, tests ran without it"; fi

@@ -39,7 +39,8 @@ def forward_backward(context: Context, dim: int) -> Case:
     """The result and the gradients of messages and table."""
     graph = context.graph
     generator = torch.Generator().manual_seed(1)
-    message, x, upstream = torch.randn(3, graph.num_nodes, dim, generator=generator)
+    drawn = torch.randn(3, graph.num_nodes, dim, generator=generator)
+    message, x, upstream = drawn.to(context.device)
     tables = [message.requires_grad_(), x.requires_grad_()]
 
     def call(operator: Callable[..., Tensor]) -> Call:

@@ -27,15 +27,15 @@ def edge_values(graph: InteractionGraph, dtype: torch.dtype = torch.float32) -> 
 
 def edge_rows(graph: InteractionGraph) -> Tensor:
     """The row of every entry, int64 [nnz]."""
-    return torch.arange(graph.num_nodes).repeat_interleave(graph.degrees)
+    return torch.arange(graph.num_nodes, device=graph.device).repeat_interleave(graph.degrees)
 
 
-def coo_adjacency(graph: InteractionGraph) -> Tensor:
+def coo_adjacency(graph: InteractionGraph, dtype: torch.dtype = torch.float32) -> Tensor:
     """The normalised adjacency, sparse COO."""
     indices = torch.stack([edge_rows(graph), graph.columns.long()])
     size = (graph.num_nodes, graph.num_nodes)
     return torch.sparse_coo_tensor(
-        indices, edge_values(graph), size, is_coalesced=True, check_invariants=False
+        indices, edge_values(graph, dtype), size, is_coalesced=True, check_invariants=False
     )
 
 
@@ -75,7 +75,7 @@ class CsrPropagation:
 
     def __call__(self, x: Tensor, num_layers: int, keep_rate: float) -> Tensor:
         """The sum of the layers."""
-        keep = torch.rand(len(self.columns)) < keep_rate
+        keep = torch.rand(len(self.columns), device=x.device) < keep_rate
         matrix, transposed = self._masked(keep), self._masked(keep[self.reverse])
         total = x
         for _ in range(num_layers):
@@ -115,6 +115,21 @@ def compiled(function: Any, *example: Any) -> Any:
     return result
 
 
+def supported(call: Call) -> Call:
+    """A call that torch may have no kernel for, made once to see.
+
+    Raises:
+        UnavailableError: it has none.
+    """
+    try:
+        call()
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise UnavailableError(f"torch: {str(error).splitlines()[0]:.200}") from error
+    return call
+
+
 def numpy_rejection(graph: InteractionGraph, seed: int = 1) -> Call:
     """Negatives for all interactions at once, redrawn where a sorted list of pairs has them."""
     users, items = (ids.numpy() for ids in graph.interactions())
@@ -137,15 +152,16 @@ def numpy_rejection(graph: InteractionGraph, seed: int = 1) -> Call:
 def torch_rejection(graph: InteractionGraph) -> Call:
     """The same with a dense users x items table of what is known: fast, and U * I bytes."""
     users, items = graph.interactions()
-    known = torch.zeros(graph.num_users * graph.num_items, dtype=torch.bool)
+    size = graph.num_users * graph.num_items
+    known = torch.zeros(size, dtype=torch.bool, device=graph.device)
     starts = users * graph.num_items
     known[starts + items] = True
 
     def sample() -> Tensor:
-        negatives = torch.randint(graph.num_items, users.shape)
+        negatives = torch.randint(graph.num_items, users.shape, device=graph.device)
         open_ = known[starts + negatives].nonzero().squeeze(1)
         while len(open_):
-            negatives[open_] = torch.randint(graph.num_items, open_.shape)
+            negatives[open_] = torch.randint(graph.num_items, open_.shape, device=graph.device)
             open_ = open_[known[starts[open_] + negatives[open_]]]
         return negatives
 
@@ -161,7 +177,8 @@ def torch_rank(
         scores = users[begin : begin + batch] @ items.T
         if exclude is not None:
             offsets = exclude[0][begin : begin + batch + 1]
-            rows = torch.arange(len(scores)).repeat_interleave(offsets.diff())
+            rows = torch.arange(len(scores), device=scores.device)
+            rows = rows.repeat_interleave(offsets.diff())
             scores[rows, exclude[1][offsets[0] : offsets[-1]].long()] = -torch.inf
         top = scores.topk(k)
         best.append(top.values)
@@ -191,17 +208,18 @@ def torch_evaluation(evaluator: Evaluator, num_items: int) -> Any:
     """The evaluator's metrics without a Python loop over users."""
     offsets, held = evaluator.held_out
     sizes = offsets.diff()
-    rows = torch.arange(len(sizes)).repeat_interleave(sizes)
+    device = sizes.device
+    rows = torch.arange(len(sizes), device=device).repeat_interleave(sizes)
     known = rows * num_items + held
     cutoffs: Sequence[int] = evaluator.cutoffs
-    gains = 1 / torch.arange(2, max(cutoffs) + 2, dtype=torch.float64).log2()
+    gains = 1 / torch.arange(2, max(cutoffs) + 2, dtype=torch.float64, device=device).log2()
     ideal = F.pad(gains.cumsum(0), (1, 0))
 
     @torch.no_grad()
     def evaluate(users: Tensor, items: Tensor) -> dict[str, float]:
         queries = users[evaluator.users]
         ranked, _ = torch_rank(queries, items, max(cutoffs), evaluator.exclude)
-        keys = torch.arange(len(ranked))[:, None] * num_items + ranked
+        keys = torch.arange(len(ranked), device=device)[:, None] * num_items + ranked
         place = torch.searchsorted(known, keys).clamp(max=len(known) - 1)
         hits = (known[place] == keys).double()
         metrics = {}
@@ -219,14 +237,15 @@ def torch_epoch(graph: InteractionGraph, dim: int, num_layers: int, batch_size: 
     users, positives = graph.interactions()
     sample = torch_rejection(graph)
     propagate = CsrPropagation(graph, compact=False)
-    table = nn.Parameter(nn.init.xavier_uniform_(torch.empty(graph.num_nodes, dim)))
+    drawn = nn.init.xavier_uniform_(torch.empty(graph.num_nodes, dim))
+    table = nn.Parameter(drawn.to(graph.device))
     optimizer = torch.optim.Adam([table], lr=1e-3, fused=True)
     sizes = [graph.num_users, graph.num_items]
 
     def epoch() -> float:
-        order = torch.randperm(len(users))
+        order = torch.randperm(len(users), device=graph.device)
         columns = [ids[order].split(batch_size) for ids in (users, positives, sample())]
-        total = torch.zeros(())
+        total = torch.zeros((), device=graph.device)
         for batch in zip(*columns, strict=True):
             user_table, item_table = propagate(table, num_layers, 0.8).split(sizes)
             anchor, positive, negative = (

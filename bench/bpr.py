@@ -39,11 +39,12 @@ def forward_backward(context: Context, batch: int, dim: int) -> Case:
     graph = context.graph
     generator = torch.Generator().manual_seed(1)
     tables = [
-        torch.randn(rows, dim, generator=generator).requires_grad_()
+        torch.randn(rows, dim, generator=generator).to(context.device).requires_grad_()
         for rows in (graph.num_users, graph.num_items)
     ]
     users, positives = graph.interactions()
     chosen = torch.randperm(graph.num_interactions, generator=generator)[:batch]
+    chosen = chosen.to(context.device)
     ids = [users[chosen], positives[chosen], ops.sample_negatives(graph, 1)[chosen]]
 
     def step(loss: Loss) -> Call:

@@ -10,7 +10,9 @@ from typing import Any, Literal, TypeVar
 
 import numpy as np
 import scipy.sparse as sp
+import torch
 
+from bench.device import CPU
 from rlmrec_fast.data import Dataset, read_rlmrec
 from rlmrec_fast.graph import InteractionGraph
 
@@ -32,11 +34,13 @@ class Context:
         size: `full`; `quick`, with the largest cases made smaller; or `tiny`, for tests.
         threads: torch's number of threads.
         compile: whether torch.compile takes part; it compiles for tens of seconds.
+        device: where tables, graphs and ids go, drawn on the CPU, so that all see the same.
     """
 
     size: Size = "full"
     threads: int = 2
     compile: bool = True
+    device: torch.device = CPU.place
 
     def pick(self, full: T, quick: T, tiny: T) -> T:
         """The value for the size."""
@@ -53,7 +57,7 @@ class Context:
     @cached_property
     def graph(self) -> InteractionGraph:
         """The graph of the training interactions."""
-        return InteractionGraph.from_scipy(self.dataset.train)
+        return InteractionGraph.from_scipy(self.dataset.train).to(self.device)
 
     @property
     def data(self) -> str:

@@ -32,7 +32,7 @@ Attention = Callable[..., Tensor]
 
 def cases(context: Context) -> Iterator[Case]:
     nodes, pairs = context.pick((20_332, 360_000), (20_332, 360_000), (120, 400))
-    graph = decoder_graph(nodes, pairs)
+    graph = decoder_graph(nodes, pairs).to(context.device)
     yield attention(context, graph, 32, 4, backward=False)
     yield attention(context, graph, 32, 4, backward=True)
     yield attention(context, graph, 64, 4, backward=True)
@@ -72,7 +72,9 @@ def attention(
     """The result, and with `backward` the gradients of queries, keys and values."""
     nodes, entries = graph.num_nodes, len(graph.columns)
     generator = torch.Generator().manual_seed(1)
-    *tables, upstream = (torch.randn(nodes, dim, generator=generator) / 2 for _ in range(4))
+    *tables, upstream = (
+        torch.randn(nodes, dim, generator=generator).to(context.device) / 2 for _ in range(4)
+    )
     tables = [table.requires_grad_(backward) for table in tables]
 
     def call(operator: Attention) -> Call:

@@ -39,9 +39,10 @@ def draw(records: Sequence[Row], path: Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", frameon=False)
     found = records[0]["environment"]
-    axes.set_title(
-        f"{found['cpu']}, {found['threads']} threads, torch {found['torch']}", fontsize=9
-    )
+    machine = f"{found['cpu']}, {found['threads']} threads"
+    if "device" in found:
+        machine = str(found["device"]["name"])
+    axes.set_title(f"{machine}, torch {found['torch']}", fontsize=9)
     figure.tight_layout()
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -1,15 +1,15 @@
 """What a case cannot do without, and how long this machine takes for that at its measured peaks.
 
 A `Work` counts floating-point operations, bytes that are read again and again and at best come from
-the cores' own caches, and bytes that must be moved at least once. Its floor time is the longest of
-the three at the machine's peaks, as if they overlapped perfectly. Hashing, branches and latency are
-not counted, so a floor is a bound and not a goal.
+L2 (of the cores in use, or of the GPU), and bytes that must be moved at least once. Its floor time
+is the longest of these at the machine's peaks, as if they overlapped perfectly. Hashing, branches
+and latency are not counted, so a floor is a bound and not a goal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -18,7 +18,8 @@ import torch
 
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _DEFAULT_CACHE = {"L2": 2**20, "L3": 2**25}
-_LARGEST_PROBE = 2**30
+LARGEST_PROBE = 2**30
+"""Bytes of the arrays that DRAM is probed with."""
 
 
 @dataclass(frozen=True)
@@ -29,26 +30,32 @@ class Work:
         streamed: bytes moved once, from and to the nearest level that holds them all.
         flops: additions and multiplications.
         cached: bytes read repeatedly, at best from L2.
+        bfloat16: additions and multiplications of products in bfloat16.
     """
 
     streamed: float
     flops: float = 0.0
     cached: float = 0.0
+    bfloat16: float = 0.0
 
 
 @dataclass(frozen=True)
 class Peaks:
-    """What the machine can do with the threads in use.
+    """What the machine can do, a CPU with the threads in use.
 
     Attributes:
-        caches: bytes of the L2 of all cores in use, and of the L3.
-        bandwidth: bytes per second from `L2`, `L3` and `DRAM`.
+        caches: bytes of the levels above DRAM, nearest first: the L2 (of all cores in use) and, of
+            a CPU, the L3.
+        bandwidth: bytes per second from each of them and from `DRAM`.
         flops: fp32 operations per second.
+        products: operations per second of products in `fp32`, `tf32` and `bf16`, where they were
+            measured.
     """
 
     caches: dict[str, int]
     bandwidth: dict[str, float]
     flops: float
+    products: dict[str, float] = field(default_factory=dict)
 
     def level(self, work: Work) -> str:
         """The nearest level that holds what is streamed."""
@@ -60,21 +67,24 @@ class Peaks:
         return max(
             work.streamed / self.bandwidth[self.level(work)],
             work.cached / self.bandwidth["L2"],
-            work.flops / self.flops,
+            work.flops / self.flops + work.bfloat16 / self.products.get("bf16", 2 * self.flops),
         )
 
     def floor(self, works: Sequence[tuple[Work, float]]) -> dict[str, Any]:
-        """Bytes, operations and milliseconds of pieces of work and how often each is done."""
+        """Bytes, operations and milliseconds of pieces of work and how often each is done.
+
+        An operation in bfloat16 counts half.
+        """
         return {
             "bytes": sum((work.streamed + work.cached) * times for work, times in works),
-            "flops": sum(work.flops * times for work, times in works),
+            "flops": sum((work.flops + work.bfloat16 / 2) * times for work, times in works),
             "levels": sorted({self.level(work) for work, _ in works}),
             "ms": sum(self.seconds(work) * times for work, times in works) * 1e3,
         }
 
 
 def measure_peaks(seconds: float = 0.5) -> Peaks:
-    """Probes the machine with torch's current number of threads.
+    """Probes the processor with torch's current number of threads.
 
     Bandwidth is that of a dot product of two arrays of half the level's size (DRAM: four times the
     L3, at most 1 GiB together), L2 on one thread times the number of threads. The fp32 peak is that
@@ -88,7 +98,7 @@ def measure_peaks(seconds: float = 0.5) -> Peaks:
     bandwidth = {}
     for level, size in sizes.items():
         # Half a level, so that what else is cached leaves the arrays in.
-        used = min(size // 2, _LARGEST_PROBE)
+        used = min(size // 2, LARGEST_PROBE)
         a = torch.ones(used // 8)
         b = torch.ones(used // 8)
         torch.set_num_threads(1 if level == "L2" else threads)

@@ -4,19 +4,22 @@ All providers of a case are set up in one process and take turns: a round times 
 next round starts with another one. So whatever else the machine does falls on all of them, and the
 ratio of two providers is the median of their ratios within the rounds. A sample repeats the call
 until it lasts long enough for the clock; calls before it, not timed, wake the threads and clear the
-caches of the tables of whoever went before.
+caches of the tables of whoever went before. The clock is read when the device has nothing left to
+do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
+import torch
+
+from bench.device import CPU, Device
 from bench.floor import Peaks, Work
-from bench.memory import peak_extra_bytes
 from rlmrec_fast.memory import settled
 
 # Seconds of calls before each turn, at least one; none where one call takes as many as the second.
@@ -41,6 +44,26 @@ class Sampled(Protocol):
         ...
 
 
+class Recorded:
+    """A call that records its work once, and from then on replays it in memory of its own.
+
+    Args:
+        call: the call.
+        device: where it works.
+        before: how often it is made before it records.
+    """
+
+    def __init__(self, call: Call, device: Device, before: int = 0) -> None:
+        for _ in range(before):
+            call()
+        self.call = call
+        self.held_bytes = device.peak_extra_bytes(call) or 0
+        """The most that the recording call needed, of which replays ask for no more."""
+
+    def __call__(self) -> Any:
+        return self.call()
+
+
 @dataclass(frozen=True)
 class Case:
     """One question, and who answers it.
@@ -56,6 +79,7 @@ class Case:
             such as with random numbers of their own.
         details: provider -> further facts, found after the timing.
         memory: whether peak memory is measured.
+        host: providers that work on the CPU by nature, so that a GPU has nothing to do with them.
     """
 
     family: str
@@ -67,6 +91,13 @@ class Case:
     difference: Callable[[Any, Any], float] | None = None
     details: Mapping[str, Callable[[], dict[str, Any]]] = field(default_factory=dict)
     memory: bool = True
+    host: Collection[str] = ()
+
+    def on(self, place: torch.device) -> tuple[Case, list[str]]:
+        """The case as it is measured on a device, and the providers that are left out there."""
+        left_out = [] if place.type == "cpu" else [n for n in self.providers if n in self.host]
+        kept = {name: self.providers[name] for name in self.providers if name not in left_out}
+        return replace(self, providers=kept), left_out
 
 
 @dataclass(frozen=True)
@@ -133,18 +164,22 @@ class Record:
 
 
 def run(
-    case: Case, budget: Budget, peaks: Peaks | None, environment: dict[str, Any]
+    case: Case,
+    budget: Budget,
+    peaks: Peaks | None,
+    environment: dict[str, Any],
+    device: Device = CPU,
 ) -> list[Record]:
-    """Measures a case.
+    """Measures a case, whose providers all work on the device.
 
     Returns:
         A record for each provider, in the order of the case.
     """
     calls, errors = _set_up(case)
-    differences = _warm_up(case, calls)
+    differences = _warm_up(case, calls, errors)
     with settled():
-        repeats = {name: _repeats(call, budget.sample) for name, call in calls.items()}
-        times = _rounds(calls, repeats, budget)
+        repeats = {name: _repeats(call, budget.sample, device) for name, call in calls.items()}
+        times = _rounds(calls, repeats, budget, device)
     ours = next(iter(case.providers))
     records = []
     for name in case.providers:
@@ -152,7 +187,8 @@ def run(
         if name in calls:
             facts |= _quantiles("", [t * 1e3 for t in times[name]], "_ms")
             facts |= {"rounds": len(times[name]), "repeats": repeats[name]}
-            facts |= {"memory_bytes": _memory(calls[name], times[name]) if case.memory else None}
+            memory = _memory(calls[name], times[name], device) if case.memory else None
+            facts |= {"memory_bytes": memory}
             facts |= {"difference": differences.get(name)}
             facts |= {"details": case.details[name]()} if name in case.details else {}
         if name in calls and ours in calls and name != ours:
@@ -174,29 +210,48 @@ def _set_up(case: Case) -> tuple[dict[str, Call], dict[str, str]]:
             calls[name] = setup()
         except UnavailableError as error:
             errors[name] = str(error)
+        except torch.OutOfMemoryError as error:
+            errors[name] = _too_large(error)
     return calls, errors
 
 
-def _warm_up(case: Case, calls: Mapping[str, Call]) -> dict[str, float]:
-    """Calls everybody once; how far each result is from the first, where that can be said."""
-    results = [(name, call()) for name, call in calls.items()]
-    if case.difference is None or len(results) < 2:
+def _warm_up(case: Case, calls: dict[str, Call], errors: dict[str, str]) -> dict[str, float]:
+    """Calls everybody once; how far each result is from ours, where that can be said.
+
+    Whoever needs more memory than the GPU has goes from the calls to the errors.
+    """
+    results: dict[str, Any] = {}
+    for name, call in list(calls.items()):
+        try:
+            results[name] = call()
+        except torch.OutOfMemoryError as error:
+            errors[name] = _too_large(error)
+            del calls[name]
+    ours = next(iter(case.providers))
+    if case.difference is None or ours not in results:
         return {}
-    own = results[0][1]
-    return {name: case.difference(own, result) for name, result in results[1:]}
+    own = results.pop(ours)
+    return {name: case.difference(own, result) for name, result in results.items()}
 
 
-def _time(call: Call, repeats: int) -> float:
+def _too_large(error: torch.OutOfMemoryError) -> str:
+    """The first sentence: what could not be allocated."""
+    return str(error).split(". ")[0]
+
+
+def _time(call: Call, repeats: int, device: Device) -> float:
     if isinstance(call, Sampled):
         return call.sample(repeats)
+    device.synchronize()
     start = perf_counter()
     for _ in range(repeats):
         call()
+    device.synchronize()
     return perf_counter() - start
 
 
-def _repeats(call: Call, sample: float) -> int:
-    return _repeats_of(_time(call, 1), sample)
+def _repeats(call: Call, sample: float, device: Device) -> int:
+    return _repeats_of(_time(call, 1, device), sample)
 
 
 def _repeats_of(once: float, sample: float) -> int:
@@ -204,12 +259,12 @@ def _repeats_of(once: float, sample: float) -> int:
 
 
 def _rounds(
-    calls: Mapping[str, Call], repeats: Mapping[str, int], budget: Budget
+    calls: Mapping[str, Call], repeats: Mapping[str, int], budget: Budget, device: Device
 ) -> dict[str, list[float]]:
     """Seconds of one call, provider -> one value per round."""
     names = list(calls)
     times: dict[str, list[float]] = {name: [] for name in names}
-    slow = {name: _time(call, 1) for name, call in calls.items()}
+    slow = {name: _time(call, 1, device) for name, call in calls.items()}
     least, most = budget.rounds
     end = perf_counter() + budget.seconds
     for number in range(most):
@@ -217,8 +272,8 @@ def _rounds(
             break
         for name in _rotated(names, number):
             if slow[name] < _WARMED:
-                _time(calls[name], _repeats_of(slow[name], _WARM_UP))
-            times[name].append(_time(calls[name], repeats[name]) / repeats[name])
+                _time(calls[name], _repeats_of(slow[name], _WARM_UP), device)
+            times[name].append(_time(calls[name], repeats[name], device) / repeats[name])
     return times
 
 
@@ -236,11 +291,12 @@ def _quantiles(name: str, values: Sequence[float], unit: str) -> dict[str, float
     return {middle: median(values), f"{prefix}p20{unit}": low, f"{prefix}p80{unit}": high}
 
 
-def _memory(call: Call, times: Sequence[float]) -> int | None:
+def _memory(call: Call, times: Sequence[float], device: Device) -> int | None:
     """The least of three measurements, one of slow calls: left-over pages only ever add."""
-    found = [peak_extra_bytes(call) for _ in range(3 if median(times) < 0.3 else 1)]
+    held = call.held_bytes if isinstance(call, Recorded) else 0
+    found = [device.peak_extra_bytes(call) for _ in range(3 if median(times) < 0.3 else 1)]
     known = [value for value in found if value is not None]
-    return min(known) if known else None
+    return held + min(known) if known else None
 
 
 def relative_difference(ours: Any, theirs: Any) -> float:

@@ -63,7 +63,7 @@ def distinct(context: Context, batch: int, candidates: int, dim: int, targets: T
         context,
         "info_nce",
         {"queries": batch, "candidates": candidates, "d": dim},
-        _random(batch, batch, candidates, dim=dim),
+        _random(context, batch, batch, candidates, dim=dim),
         {
             OURS: partial(ops.info_nce, temperature=TEMPERATURE),
             EAGER: partial(reference.info_nce, temperature=TEMPERATURE),
@@ -81,7 +81,7 @@ def million(context: Context) -> Case:
         context,
         "info_nce, a million candidates",
         {"queries": batch, "candidates": candidates, "d": 32},
-        _random(batch, batch, candidates, dim=32),
+        _random(context, batch, batch, candidates, dim=32),
         {
             OURS: partial(ops.info_nce, temperature=TEMPERATURE),
             CHUNKED: partial(alternatives.chunked_info_nce, temperature=TEMPERATURE, block=8192),
@@ -96,6 +96,7 @@ def contrastive_terms(context: Context, dim: int, targets: Targets) -> Case:
     users, items = graph.num_users, graph.num_items
     generator = torch.Generator().manual_seed(1)
     chosen = torch.randperm(graph.num_interactions, generator=generator)[:BATCH]
+    chosen = chosen.to(context.device)
     ids = [column[chosen] for column in (*graph.interactions(), ops.sample_negatives(graph, 1))]
 
     def terms(tables: tuple[Tensor, ...]) -> Iterator[tuple[Tensor, Tensor, Tensor, Candidates]]:
@@ -125,7 +126,7 @@ def contrastive_terms(context: Context, dim: int, targets: Targets) -> Case:
         context,
         "the terms of Con by id",
         {"batch": len(chosen), "users": users, "items": items, "d": dim},
-        _random(users, items, users, items, dim=dim),
+        _random(context, users, items, users, items, dim=dim),
         {OURS: ours, EAGER: eager},
         pairs_work(1, unique[0] * users + unique[1] ** 2 + unique[2] ** 2, dim, 3, 4 * rows),
         targets,
@@ -134,8 +135,9 @@ def contrastive_terms(context: Context, dim: int, targets: Targets) -> Case:
 
 def masked_nodes(context: Context, rows: int, width: int, targets: Targets) -> Case:
     """RLMRec-Gen's reconstruction; the texts have no gradient."""
-    (rebuilt,) = _random(rows, dim=width)
-    texts = F.normalize(torch.randn(rows, width, generator=torch.Generator().manual_seed(2)))
+    (rebuilt,) = _random(context, rows, dim=width)
+    texts = torch.randn(rows, width, generator=torch.Generator().manual_seed(2))
+    texts = F.normalize(texts.to(context.device))
     return _case(
         context,
         "reconstruction_loss",
@@ -156,7 +158,7 @@ def log_sum_exp(context: Context, batch: int, candidates: int, dim: int) -> Case
         context,
         "lse_matmul",
         {"queries": batch, "candidates": candidates, "d": dim},
-        _random(batch, candidates, dim=dim),
+        _random(context, batch, candidates, dim=dim),
         {
             OURS: ops.lse_matmul,
             EAGER: lambda query, others: torch.logsumexp(query @ others.T, dim=1).mean(),
@@ -197,9 +199,10 @@ def _case(
     )
 
 
-def _random(*rows: int, dim: int) -> list[Tensor]:
+def _random(context: Context, *rows: int, dim: int) -> list[Tensor]:
     generator = torch.Generator().manual_seed(1)
-    return [torch.randn(n, dim, generator=generator).requires_grad_() for n in rows]
+    drawn = (torch.randn(n, dim, generator=generator).to(context.device) for n in rows)
+    return [table.requires_grad_() for table in drawn]
 
 
 def _sum(losses: Iterable[Tensor]) -> Tensor:

@@ -36,12 +36,13 @@ def cases(context: Context) -> Iterator[Case]:
     yield training("three layers, dropout, forward + backward", graph, 128)
 
     sizes = context.pick((29_858, 40_981, 810_128), (29_858, 40_981, 810_128), (80, 90, 900))
-    gowalla = random_graph(*sizes)
+    gowalla = random_graph(*sizes).to(context.device)
     yield one_layer("one layer, Gowalla's size", gowalla, 64, context)
     yield training("three layers, dropout, Gowalla's size", gowalla, 64)
     sizes = context.pick((30_000, 20_000, 500_000), (30_000, 20_000, 500_000), (80, 90, 900))
-    yield one_layer("one layer, hubs", random_graph(*sizes, exponent=1.0, hub=True), 64, context)
-    small = random_graph(200, 100, 1_000)
+    hubs = random_graph(*sizes, exponent=1.0, hub=True).to(context.device)
+    yield one_layer("one layer, hubs", hubs, 64, context)
+    small = random_graph(200, 100, 1_000).to(context.device)
     yield one_layer("one layer, tiny graph", small, 32, context)
     yield training("three layers, dropout, tiny graph", small, 32)
 
@@ -64,19 +65,23 @@ def one_layer(
 ) -> Case:
     """A @ x without gradients."""
     x = torch.randn(graph.num_nodes, dim, generator=torch.Generator().manual_seed(1))
+    x = x.to(context.device)
     offsets, columns = graph.offsets, graph.columns
-    values = alternatives.edge_values(graph)
+    # torch has products of sparse matrices and 16-bit tables on GPUs only; on the CPU its fp32 ones
+    # are the alternatives.
+    theirs = torch.float32 if context.device.type == "cpu" else dtype
+    values, other_x = alternatives.edge_values(graph, theirs), x.to(theirs)
 
     def ours(table: Tensor) -> Call:
         return lambda: ops.propagate(table, graph, 1, combine="last")
 
     def csr(index: torch.dtype) -> Call:
         matrix = alternatives.csr_matrix(offsets.to(index), columns.to(index), values)
-        return lambda: matrix @ x
+        return alternatives.supported(lambda: matrix @ other_x)
 
     def coo() -> Call:
-        matrix = alternatives.coo_adjacency(graph)
-        return lambda: torch.spmm(matrix, x)
+        matrix = alternatives.coo_adjacency(graph, theirs)
+        return alternatives.supported(lambda: torch.spmm(matrix, other_x))
 
     def gather() -> Call:
         function = alternatives.compiled(alternatives.gather_scatter(graph), x)
@@ -84,7 +89,6 @@ def one_layer(
 
     providers: dict[str, Setup] = {OURS: lambda: ours(x.to(dtype))}
     if dtype != torch.float32:
-        # torch has no CSR product of 16-bit tables on the CPU; its fp32 one is the alternative.
         providers[f"{OURS} fp32"] = lambda: ours(x)
     providers |= {COO: coo, CSR32: lambda: csr(torch.int32), CSR64: lambda: csr(torch.int64)}
     if context.compile and dim == 32:
@@ -101,8 +105,8 @@ def training(
 ) -> Case:
     """Sum of E_0 .. E_L with dropout, and its gradient. Everyone draws masks of their own."""
     generator = torch.Generator().manual_seed(1)
-    x = torch.randn(graph.num_nodes, dim, generator=generator).requires_grad_()
-    upstream = torch.randn(graph.num_nodes, dim, generator=generator)
+    x = torch.randn(graph.num_nodes, dim, generator=generator).to(graph.device).requires_grad_()
+    upstream = torch.randn(graph.num_nodes, dim, generator=generator).to(graph.device)
     adjacency = alternatives.coo_adjacency(graph)
     step = 0
 
@@ -118,8 +122,11 @@ def training(
         propagation = alternatives.CsrPropagation(graph, compact)
         return lambda: propagation(x, LAYERS, KEEP_RATE)
 
-    def with_backward(forward: Callable[[], Tensor]) -> Call:
-        return lambda: torch.autograd.grad(forward(), x, upstream)
+    def with_backward(provider: str) -> Call:
+        def call() -> object:
+            return torch.autograd.grad(forwards[provider](), x, upstream)
+
+        return call if provider == OURS else alternatives.supported(call)
 
     forwards = {
         OURS: ours,
@@ -132,7 +139,7 @@ def training(
         "propagate",
         name,
         _setting(graph) | {"d": dim, "layers": LAYERS, "keep rate": KEEP_RATE},
-        {provider: partial(with_backward, forward) for provider, forward in forwards.items()},
+        {provider: partial(with_backward, provider) for provider in forwards},
         targets or {},
         [(layer_work(graph, dim), 2 * LAYERS)],
         details={

@@ -25,7 +25,7 @@ def cases(context: Context) -> Iterator[Case]:
     yield evaluation(context, 32)
     users = context.pick(1_000, 1_000, 20)
     for dim in (64,):
-        yield catalogue(users, context.pick(500_000, 100_000, 300), dim)
+        yield catalogue(context, users, context.pick(500_000, 100_000, 300), dim)
 
 
 def rank_work(users: int, items: int, dim: int) -> Work:
@@ -36,20 +36,22 @@ def rank_work(users: int, items: int, dim: int) -> Work:
 def evaluation(context: Context, dim: int) -> Case:
     """Recall and NDCG of the validation items at 5, 10 and 20, from final tables."""
     dataset = context.dataset
-    tables = _tables(dataset.num_users, dataset.num_items, dim)
+    tables = _tables(context, dataset.num_users, dataset.num_items, dim)
+
+    def evaluator() -> Evaluator:
+        return Evaluator(dataset.train, dataset.validation, device=context.device)
 
     def ours() -> Call:
-        return partial(Evaluator(dataset.train, dataset.validation), *tables)
+        return partial(evaluator(), *tables)
 
     def rlmrec() -> Call:
         data = reference.RankingUsers(dataset.train, dataset.validation)
         return partial(reference.evaluate, *tables, data)
 
     def vectorised() -> Call:
-        evaluator = Evaluator(dataset.train, dataset.validation)
-        return partial(alternatives.torch_evaluation(evaluator, dataset.num_items), *tables)
+        return partial(alternatives.torch_evaluation(evaluator(), dataset.num_items), *tables)
 
-    users = len(Evaluator(dataset.train, dataset.validation).users)
+    users = len(evaluator().users)
     setting = {
         "users": users,
         "items": dataset.num_items,
@@ -67,9 +69,9 @@ def evaluation(context: Context, dim: int) -> Case:
     )
 
 
-def catalogue(users: int, items: int, dim: int) -> Case:
+def catalogue(context: Context, users: int, items: int, dim: int) -> Case:
     """The top 20 of many items for some users, nothing excluded."""
-    tables = _tables(users, items, dim)
+    tables = _tables(context, users, items, dim)
     providers = {
         OURS: lambda: lambda: ops.rank(*tables, 20)[1],
         "torch matmul + topk": lambda: lambda: torch.topk(tables[0] @ tables[1].T, 20).values,
@@ -88,9 +90,9 @@ def catalogue(users: int, items: int, dim: int) -> Case:
     )
 
 
-def _tables(users: int, items: int, dim: int) -> tuple[Tensor, Tensor]:
+def _tables(context: Context, users: int, items: int, dim: int) -> tuple[Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     return (
-        torch.randn(users, dim, generator=generator),
-        torch.randn(items, dim, generator=generator),
+        torch.randn(users, dim, generator=generator).to(context.device),
+        torch.randn(items, dim, generator=generator).to(context.device),
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 Row = Mapping[str, Any]
 ROOT = Path(__file__).resolve().parents[1]
+_CPU = "the CPU"
 CLOSE = 1.2
 """Below this many times an alternative's speed a case is named as close or lost."""
 
@@ -37,7 +38,7 @@ def read_records(path: Path) -> list[Row]:
 
     Raises:
         FileNotFoundError: there is none.
-        ValueError: a line is not a record.
+        ValueError: a line is not a record, or they are of more than one device.
     """
     records = []
     for number, line in enumerate(path.read_text().splitlines(), start=1):
@@ -51,7 +52,22 @@ def read_records(path: Path) -> list[Row]:
             ) from error
     if not records:
         raise ValueError(f"bench: {path} must hold records (got none)")
+    devices = sorted({_device(record) for record in records})
+    if len(devices) > 1:
+        raise ValueError(
+            f"bench: {path} must hold records of one device (got {' and '.join(devices)})"
+        )
     return records
+
+
+def on_gpu(records: Sequence[Row]) -> bool:
+    """Whether records were taken on a GPU."""
+    return _device(records[0]) != _CPU
+
+
+def _device(record: Row) -> str:
+    gpu = record.get("environment", {}).get("device")
+    return _CPU if gpu is None else str(gpu["name"])
 
 
 def write_records(path: Path, records: Iterable[Row]) -> None:
@@ -127,15 +143,15 @@ def close_or_lost(records: Sequence[Row]) -> str:
 
 
 def rewrite_tables(records: Sequence[Row]) -> list[str]:
-    """Puts the tables between the markers of both READMEs.
+    """Puts the tables between the markers of both READMEs; those of a GPU have their own.
 
     Returns:
         What was done, in words.
     """
-    done = []
+    done, suffix = [], "-cuda" if on_gpu(records) else ""
     for path, name, text in (
-        (ROOT / "bench" / "README.md", "results", full_report(records)),
-        (ROOT / "README.md", "summary", summary(records)),
+        (ROOT / "bench" / "README.md", f"results{suffix}", full_report(records)),
+        (ROOT / "README.md", f"summary{suffix}", summary(records)),
     ):
         if not path.is_file():
             done.append(f"{path}: not there, left out")
@@ -207,11 +223,24 @@ def _details(records: Sequence[Row]) -> Iterator[str]:
 
 def _origin(records: Sequence[Row]) -> str:
     found = records[0]["environment"]
-    return (
+    gpu = found.get("device")
+    return ("" if gpu is None else f"{_gpu(gpu)}; host: ") + (
         f"{found['cpu']}, {found['threads']} of {found['cores']} cores, {found['isa']}; "
         f"torch {found['torch']}, Python {found['python']}, {found['compiler']}, {found['os']}; "
         f"data: {found['data']}; commit {found['commit']}, {found['date'][:10]}."
     )
+
+
+def _gpu(about: Mapping[str, Any]) -> str:
+    """A GPU in a few words."""
+    words = [
+        f"{about['name']} (compute capability {about['capability']})",
+        f"{about['multiprocessors']} multiprocessors",
+        f"{about['memory'] / 1e9:.0f} GB",
+        f"CUDA {about['cuda']}",
+        *(f"{name} {about[name]}" for name in ("driver", "power limit", "clock") if name in about),
+    ]
+    return ", ".join(words)
 
 
 def _setting(record: Row) -> str:

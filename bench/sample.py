@@ -17,7 +17,7 @@ from bench.harness import Call, Case, Setup
 from rlmrec_fast import ops
 from rlmrec_fast.graph import InteractionGraph
 
-LOOP = "Python loop (RLMRec)"
+LOOP, NUMPY = "Python loop (RLMRec)", "numpy rejection, vectorised"
 
 
 def cases(context: Context) -> Iterator[Case]:
@@ -44,7 +44,7 @@ def one_epoch(context: Context) -> Case:
 
         def draw() -> torch.Tensor:
             triplets.draw_negatives()
-            return torch.from_numpy(triplets.negatives)
+            return torch.from_numpy(triplets.negatives).to(context.device)
 
         return draw
 
@@ -56,9 +56,15 @@ def one_epoch(context: Context) -> Case:
     providers: dict[str, Setup] = {
         "rlmrec_fast": lambda: ours,
         LOOP: loop,
-        "numpy rejection, vectorised": partial(alternatives.numpy_rejection, graph),
+        NUMPY: partial(alternatives.numpy_rejection, graph),
         "torch rejection, dense table": partial(alternatives.torch_rejection, graph),
     }
     return Case(
-        "sample", "negatives of an epoch", setting, providers, {LOOP: 200}, [(epoch_work(graph), 1)]
+        "sample",
+        "negatives of an epoch",
+        setting,
+        providers,
+        {LOOP: 200},
+        [(epoch_work(graph), 1)],
+        host={NUMPY},
     )

@@ -4,8 +4,8 @@ Texts are the data set's own vectors where they have the width, else random unit
 
 Floor: that of its parts. A loss between views: three products of all pairs. The projector: the rows
 in use through both layers, once forward, once backward for the weights, and once for what they
-multiply unless that is text. In bfloat16 an operation of the projector or of the loss counts half,
-for the peak is that of fp32.
+multiply unless that is text. In bfloat16 operations of the projector and of the loss are held
+against that type's peak, on a CPU twice that of fp32.
 """
 
 from __future__ import annotations
@@ -17,27 +17,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.profiler import ProfilerActivity, profile
+from torch.profiler import profile
 
 from bench import reference
 from bench.adaptive_propagate import adaptive_work
 from bench.bpr import batch_work
 from bench.data import Context
+from bench.device import Device, device_at
 from bench.edge_attention import edges_work
-from bench.epoch import PARTS, RLMREC, shares
-from bench.floor import Work, measure_peaks
-from bench.harness import Call, Case, Setup
+from bench.epoch import CAPTURED, OURS, PARTS, RLMREC, shares
+from bench.floor import Work
+from bench.harness import Call, Case, Recorded, Setup
 from bench.info_nce import pairs_work
 from bench.propagate import layer_work
 from rlmrec_fast import ops
+from rlmrec_fast.alignment import ALIGNMENTS
 from rlmrec_fast.backbones import BACKBONES, Batch
 from rlmrec_fast.data import Dataset
 from rlmrec_fast.graph import InteractionGraph
+from rlmrec_fast.ops.random import Seed
 from rlmrec_fast.training.model import create_model
+from rlmrec_fast.training.replay import WARM_UP, CudaGraphs, ReplayedStep, require_replayable
 from rlmrec_fast.training.settings import Settings
 from rlmrec_fast.training.step import create_optimizer, train_step
 
-OURS, FP32 = "rlmrec_fast", "rlmrec_fast fp32"
+FP32 = "rlmrec_fast fp32"
 PRODUCTS = ("aten::addmm", "aten::mm")
 STEP_PARTS = {
     **PARTS,
@@ -110,10 +114,17 @@ def training_step(
         setting |= {"text width": width, "texts": source}
 
     providers: dict[str, Setup] = {OURS: partial(our_step, dataset, settings, batch)}
+    if can_be_captured(settings, context.device):
+        providers[CAPTURED] = partial(captured_step, dataset, settings, batch)
     if bfloat16:
         fp32 = Settings.of(model, align, "amazon")
         providers[FP32] = partial(our_step, dataset, fp32, batch)
     providers[RLMREC] = partial(eager_step, dataset, settings, batch)
+
+    def found() -> dict[str, Any]:
+        device = device_at(context.device)
+        return details(our_step(dataset, settings, batch), device, align != "none")
+
     return Case(
         "step",
         name,
@@ -121,7 +132,7 @@ def training_step(
         providers,
         {} if target is None else {RLMREC: target},
         step_work(context, settings, batch, width),
-        details={OURS: lambda: details(our_step(dataset, settings, batch), align != "none")},
+        details={OURS: found},
     )
 
 
@@ -142,13 +153,14 @@ def first_batch(context: Context, size: int) -> Batch:
     graph = context.graph
     generator = torch.Generator().manual_seed(1)
     chosen = torch.randperm(graph.num_interactions, generator=generator)[:size]
+    chosen = chosen.to(context.device)
     columns = (*graph.interactions(), ops.sample_negatives(graph, 1))
     return Batch(*(column[chosen] for column in columns))
 
 
 def our_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
     """A step as the trainer takes it, its loss not read."""
-    model = create_model(settings, dataset).train()
+    model = create_model(settings, dataset, batch.users.device).train()
     optimizer = create_optimizer(model, settings.learning_rate)
     seed = 0
 
@@ -160,6 +172,35 @@ def our_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
     return step
 
 
+def captured_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
+    """The same, recorded as a CUDA graph and replayed, as the trainer does on request."""
+    place = batch.users.device
+    model = create_model(settings, dataset, place).train()
+    optimizer = create_optimizer(model, settings.learning_rate)
+
+    def take(batch: Batch, seed: Seed) -> dict[str, torch.Tensor]:
+        return train_step(model, optimizer, batch, seed, 0)
+
+    replayed = ReplayedStep(take, len(batch.users), place, CudaGraphs(optimizer))
+    seed = 0
+
+    def step() -> None:
+        nonlocal seed
+        seed += 1
+        replayed(batch, seed)
+
+    return Recorded(step, device_at(place), WARM_UP)
+
+
+def can_be_captured(settings: Settings, place: torch.device) -> bool:
+    """Whether the steps of a model can be recorded there."""
+    try:
+        require_replayable(BACKBONES[settings.model], ALIGNMENTS.get(settings.align), place)
+    except ValueError:
+        return False
+    return True
+
+
 def eager_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
     """A step of the reference."""
     texts = None
@@ -169,7 +210,8 @@ def eager_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
             for vectors in (dataset.user_vectors, dataset.item_vectors)
         )
         texts = users, items
-    model = reference.create_model(settings.used(), dataset.train, texts)
+    place = batch.users.device
+    model = reference.create_model(settings.used(), dataset.train, texts, device=place)
     optimizer = reference.optimizer_for(model, settings.learning_rate)
     return partial(reference.train_step, model.train(), optimizer, batch)
 
@@ -211,7 +253,8 @@ def autocf_work(
 ) -> Sequence[tuple[Work, float]]:
     """The floor of AutoCF's attention and losses; graphs that every tenth step draws left out."""
     dim, heads = settings.dim, settings.num_heads or 1
-    seeds, depth = torch.arange(settings.seed_num or 0) % graph.num_nodes, settings.mask_depth or 1
+    seeds = torch.arange(settings.seed_num or 0, device=graph.device) % graph.num_nodes
+    depth = settings.mask_depth or 1
     _, decoder = ops.draw_subgraphs(graph, seeds, depth, settings.keep_rate, 1)
     walk = partial(edges_work, len(decoder.columns), graph.num_nodes, dim, heads)
     users, items = (len(column.unique()) for column in (batch.users, batch.positives))
@@ -246,35 +289,39 @@ def alignment_work(
         rows = max(1, int(graph.num_nodes * (settings.mask_ratio or 0)))
         flops = 3 * 2 * rows * weights
         loss = pairs_work(rows, rows, width, 2, 3 * rows)
-    cost = 0.5 if settings.projector_dtype == "bfloat16" else 1
+    projector = Work(2 * rows * width * 4, flops)
+    if settings.projector_dtype == "bfloat16":
+        projector, loss = (
+            replace(work, flops=0.0, bfloat16=work.flops) for work in (projector, loss)
+        )
     return [
-        (Work(2 * rows * width * 4, cost * flops), 1),
-        (replace(loss, flops=cost * loss.flops), 1),
+        (projector, 1),
+        (loss, 1),
         (Work(7 * weights * 4, 12 * weights), 1),
     ]
 
 
-def details(call: Call, projects: bool) -> dict[str, Any]:
+def details(call: Call, device: Device, projects: bool) -> dict[str, Any]:
     """Where the time of a step goes, and how near a projector's products come to the peak."""
     call()
-    parts = {"profile": shares(call, STEP_PARTS)}
+    parts = {"profile": shares(call, device, STEP_PARTS)}
     if not projects:
         return parts
-    rate = product_rate(call)
+    rate, peaks = product_rate(call, device), device.peaks()
     return {
         **parts,
-        "projector": {"of the fp32 peak": rate / measure_peaks().flops},
+        "projector": {"of the fp32 peak": rate / peaks.products.get("fp32", peaks.flops)},
         "projector GFLOP/s": rate / 1e9,
     }
 
 
-def product_rate(call: Call, repeats: int = 3) -> float:
+def product_rate(call: Call, device: Device, repeats: int = 3) -> float:
     """Operations per second within the matrix products of a call."""
-    activities = [ProfilerActivity.CPU]
-    with profile(activities=activities, record_shapes=True, with_flops=True) as profiled:
+    with profile(activities=device.activities, record_shapes=True, with_flops=True) as profiled:
         for _ in range(repeats):
             call()
+        device.synchronize()
     averages: Any = profiled.key_averages()
     products = [event for event in averages if event.key in PRODUCTS]
-    seconds = sum(float(event.cpu_time_total) for event in products) * 1e-6
+    seconds = sum(device.seconds_in(event) for event in products)
     return sum(float(event.flops) for event in products) / max(seconds, 1e-9)

@@ -36,6 +36,7 @@ def redraw(context: Context, settings: Settings) -> Case:
     """What AutoCF does every tenth step before the step itself, without gradients."""
     graph = context.graph
     x = torch.randn(graph.num_nodes, settings.dim, generator=torch.Generator().manual_seed(1))
+    x = x.to(context.device)
     count = min(settings.seed_num or 1, graph.num_nodes)
     depth, rate = settings.mask_depth or 1, settings.keep_rate
     seed = 0
@@ -48,7 +49,7 @@ def redraw(context: Context, settings: Settings) -> Case:
 
     def eager() -> Call:
         chosen = settings.model_copy(update={"seed_num": count}).used()
-        model: Any = reference.create_model(chosen, context.dataset.train)
+        model: Any = reference.create_model(chosen, context.dataset.train, device=context.device)
         return torch.no_grad()(model.redraw)
 
     ours, vectorised = (
@@ -66,6 +67,7 @@ def redraw(context: Context, settings: Settings) -> Case:
         providers,
         {RLMREC: 50} if depth == 2 else {},
         [(redraw_work(graph, *ours()), 1), (layer_work(graph, settings.dim), 2)],
+        host={VECTORISED},
     )
 
 

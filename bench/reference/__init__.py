@@ -57,6 +57,7 @@ def create_model(
     train: Any,
     texts: tuple[Tensor, Tensor] | None = None,
     dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
 ) -> Model:
     """The counterpart of the package's model of the same settings.
 
@@ -65,9 +66,10 @@ def create_model(
         train: scipy sparse U x I.
         texts: users' [U, t] and items' [I, t], for an alignment.
         dtype: of adjacency and parameters.
+        device: likewise; parameters are drawn on the CPU.
     """
     kind = BACKBONES[settings["model"]]
-    adjacency = normalized_adjacency(train, dtype, kind.self_loops)
+    adjacency = normalized_adjacency(train, dtype, kind.self_loops).to(device)
     backbone: Any = kind(adjacency, *train.shape, **_keywords(kind, 3, settings))
     if settings["align"] == "none":
         return backbone

@@ -38,7 +38,8 @@ class Aligned(nn.Module):
     def __init__(self, backbone: Backbone, inputs: int, outputs: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.projector = projector(inputs, outputs, backbone.adjacency.dtype)
+        adjacency = backbone.adjacency
+        self.projector = projector(inputs, outputs, adjacency.dtype).to(adjacency.device)
 
     def total(self, terms: dict[str, Tensor], alignment: Tensor) -> Loss:
         """All terms with that of the alignment, which may stand beside one of the model's own."""
@@ -81,8 +82,9 @@ class Contrastive(Aligned):
     ) -> None:
         super().__init__(backbone, user_texts.shape[1], backbone.final_dim)
         self.kd_weight, self.kd_temperature = kd_weight, kd_temperature
-        self.user_texts = user_texts.to(backbone.adjacency.dtype)
-        self.item_texts = item_texts.to(backbone.adjacency.dtype)
+        adjacency = backbone.adjacency
+        self.user_texts = user_texts.to(adjacency.device, adjacency.dtype)
+        self.item_texts = item_texts.to(adjacency.device, adjacency.dtype)
 
     def loss(self, users: Tensor, positives: Tensor, negatives: Tensor, drawn: Any = None) -> Loss:
         """The loss of a batch and its terms; `infomax_loss` is the alignment.
@@ -129,19 +131,22 @@ class Generative(Aligned):
         super().__init__(backbone, backbone.final_dim, user_texts.shape[1])
         self.mask_ratio = mask_ratio
         self.recon_weight, self.recon_temperature = recon_weight, recon_temperature
-        self.texts = torch.cat([user_texts, item_texts]).to(backbone.adjacency.dtype)
+        adjacency = backbone.adjacency
+        texts = torch.cat([user_texts, item_texts])
+        self.texts = texts.to(adjacency.device, adjacency.dtype)
         width = backbone.user_embedding.shape[1]
-        self.mask_token = nn.Parameter(torch.zeros(1, width, dtype=self.texts.dtype))
+        self.mask_token = nn.Parameter(self.texts.new_zeros(1, width))
 
     def draw_masked(self) -> Tensor:
         """The nodes to mask in a step, drawn without replacement."""
         nodes = len(self.texts)
         size = max(1, int(nodes * self.mask_ratio))
-        return torch.from_numpy(np.random.choice(nodes, size, replace=False))  # noqa: NPY002
+        drawn = np.random.choice(nodes, size, replace=False)  # noqa: NPY002
+        return torch.from_numpy(drawn).to(self.texts.device)
 
     def masked_ego(self, masked: Tensor) -> Tensor:
         """The ego table with the token in the masked rows: a product with 0 or 1 for every row."""
-        kept = torch.ones(len(self.texts), 1, dtype=self.texts.dtype)
+        kept = self.texts.new_ones(len(self.texts), 1)
         kept[masked] = 0
         return self.backbone.ego() * kept + self.mask_token * (1 - kept)
 

@@ -112,7 +112,7 @@ class AutoCF(Backbone):
     def redraw(self, drawn: Draws | None = None) -> None:
         """A new pair of graphs, by the embeddings without masks; and the loss of their scores."""
         if drawn is None:
-            drawn = Draws(gumbel(len(self.adjacency)), random_numbers, random_pairs)
+            drawn = random_draws(len(self.adjacency), self.adjacency.device)
         scores = self.scores() + drawn.noise.to(self.adjacency.dtype)
         self.infomax = -scores.mean()
         seeds = torch.topk(scores, min(self.seed_num, len(scores))).indices
@@ -144,7 +144,7 @@ class AutoCF(Backbone):
         )
         ends = drawn.ends(len(candidates), self.adjacency._nnz())
         first, second = (candidates[places] for places in ends)
-        loops = torch.arange(nodes)
+        loops = torch.arange(nodes, device=rows.device)
         keys = torch.cat([first, second, loops, rows]) * nodes
         keys = torch.unique(keys + torch.cat([second, first, loops, columns]))
         new = torch.stack([torch.div(keys, nodes, rounding_mode="floor"), keys % nodes])
@@ -185,7 +185,7 @@ class AutoCF(Backbone):
 
 def ones_at(indices: Tensor, nodes: int, dtype: torch.dtype) -> Tensor:
     """Sparse COO [N, N] of ones."""
-    ones = torch.ones(indices.shape[1], dtype=dtype)
+    ones = torch.ones(indices.shape[1], dtype=dtype, device=indices.device)
     return torch.sparse_coo_tensor(indices, ones, (nodes, nodes), check_invariants=False)
 
 
@@ -194,16 +194,14 @@ def log_sum_exp(query: Tensor, candidates: Tensor) -> Tensor:
     return torch.log(torch.exp(query @ candidates.T).sum(dim=-1)).mean()
 
 
-def gumbel(count: int) -> Tensor:
-    """Noise for `count` scores."""
-    return -torch.log(-torch.log(torch.rand(count)))
+def random_draws(nodes: int, device: torch.device) -> Draws:
+    """Gumbel noise, and numbers from torch's generator."""
 
+    def numbers(bound: int, count: int) -> Tensor:
+        return torch.randint(bound, (count,), device=device)
 
-def random_numbers(bound: int, count: int) -> Tensor:
-    """Numbers below a bound."""
-    return torch.randint(bound, (count,))
+    def pairs(bound: int, count: int) -> tuple[Tensor, Tensor]:
+        return numbers(bound, count), numbers(bound, count)
 
-
-def random_pairs(bound: int, count: int) -> tuple[Tensor, Tensor]:
-    """Pairs of numbers below a bound."""
-    return random_numbers(bound, count), random_numbers(bound, count)
+    noise = -torch.log(-torch.log(torch.rand(nodes, device=device)))
+    return Draws(noise, numbers, pairs)

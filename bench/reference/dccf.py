@@ -83,7 +83,7 @@ class DCCF(Backbone):
         users, positives, _ = batch
         final, *messages = views
         unique = users.unique(), positives.unique()
-        loss = torch.zeros((), dtype=final[0].dtype)
+        loss = final[0].new_zeros(())
         for first in range(0, len(messages), 4):
             gnn, *others = messages[first : first + 4]
             for other in others:

@@ -56,8 +56,8 @@ def evaluate(
     largest = max(cutoffs)
     sums = {f"{name}@{k}": 0.0 for name in ("recall", "ndcg") for k in cutoffs}
     for users, mask in DataLoader(data, batch_size=batch_size, shuffle=False, num_workers=0):
-        excluded = mask.long()
-        scores = user_embedding[users] @ item_embedding.T
+        excluded = mask.long().to(user_embedding.device)
+        scores = user_embedding[users.to(user_embedding.device)] @ item_embedding.T
         scores = scores * (1 - excluded) - 1e8 * excluded
         _, ranked = torch.topk(scores, k=largest)
         truths = [data.held_out[user] for user in users.tolist()]

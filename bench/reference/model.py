@@ -65,7 +65,8 @@ def drop_edges(adjacency: Tensor, keep_rate: float, mask: Tensor | None = None) 
         return adjacency
     values, indices = adjacency._values(), adjacency._indices()
     if mask is None:
-        mask = (torch.rand(values.shape[0]) + keep_rate).floor().type(torch.bool)
+        drawn = torch.rand(values.shape[0], device=values.device)
+        mask = (drawn + keep_rate).floor().type(torch.bool)
     return torch.sparse_coo_tensor(
         indices[:, mask], values[mask], adjacency.shape, check_invariants=False
     )
@@ -119,7 +120,7 @@ class Backbone(nn.Module):
     def matrix(self, rows: int, columns: int) -> nn.Parameter:
         """A new Xavier-uniform parameter."""
         table = torch.empty(rows, columns, dtype=self.adjacency.dtype)
-        return nn.Parameter(nn.init.xavier_uniform_(table))
+        return nn.Parameter(nn.init.xavier_uniform_(table).to(self.adjacency.device))
 
     @property
     def final_dim(self) -> int:
@@ -165,7 +166,7 @@ class Backbone(nn.Module):
 
 def total(model: nn.Module, reg_weight: float, terms: Mapping[str, Tensor]) -> Loss:
     """The sum of the terms and of L2 of all parameters; and all of them."""
-    reg_loss = torch.zeros((), dtype=terms["rec_loss"].dtype)
+    reg_loss = terms["rec_loss"].new_zeros(())
     for parameter in model.parameters():
         reg_loss = reg_loss + parameter.norm(2).square()
     everything = {**terms, "reg_loss": reg_weight * reg_loss}

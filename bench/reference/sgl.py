@@ -57,7 +57,9 @@ class SGL(Backbone):
             return result
         mask = drawn
         if self.augmentation == "node_drop":
-            kept = torch.rand(len(ego)) < self.keep_rate if drawn is None else drawn
+            kept = drawn
+            if kept is None:
+                kept = torch.rand(len(ego), device=ego.device) < self.keep_rate
             mask = kept[self.adjacency._indices()].all(dim=0)
         adjacency = drop_edges(self.adjacency, self.keep_rate, mask)
         return propagate(adjacency, ego, self.num_layers)
@@ -78,7 +80,7 @@ class SGL(Backbone):
         """BPR on the clean tables, InfoNCE between the views of users, positives and negatives."""
         users, positives, negatives = batch
         clean, *pair = views
-        loss = torch.zeros((), dtype=clean[0].dtype)
+        loss = clean[0].new_zeros(())
         for side, ids in ((0, users), (1, positives), (1, negatives)):
             loss = loss + view_loss(pair, side, ids, self.cl_temperature)
         cl_loss = self.cl_weight * (loss / len(users))

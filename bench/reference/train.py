@@ -88,7 +88,8 @@ def train_step(
 ) -> dict[str, float]:
     """One step; reads every loss term, as the public code does."""
     optimizer.zero_grad()
-    users, positives, negatives = (column.long() for column in batch)
+    device = next(model.parameters()).device
+    users, positives, negatives = (column.long().to(device) for column in batch)
     loss, terms = model.loss(users, positives, negatives)
     loss.backward()
     optimizer.step()

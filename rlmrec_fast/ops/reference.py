@@ -69,7 +69,7 @@ def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
 def edge_rows(graph: InteractionGraph | SymmetricGraph | WeightedGraph) -> Tensor:
     """The row of every entry, int64 [nnz]."""
     lengths = graph.offsets[1:] - graph.offsets[:-1]
-    return torch.repeat_interleave(torch.arange(len(lengths)), lengths)
+    return torch.repeat_interleave(torch.arange(len(lengths), device=lengths.device), lengths)
 
 
 def normalized_adjacency(graph: InteractionGraph, mask: Tensor, dtype: torch.dtype) -> Tensor:
