@@ -2,7 +2,8 @@
 
 Values are real and lie in the CPU's memory, so loops that look at them run as they would. What is
 watched is where tensors are said to be: an operation on tensors of both places fails as it does on
-a GPU, and so does numpy's look at a tensor that is there.
+a GPU, and so does numpy's look at a tensor that is there. Row numbers on the CPU fail, too, which a
+GPU takes: it copies them first, and a benchmark would count that.
 """
 
 from __future__ import annotations
@@ -20,14 +21,6 @@ from torch.utils._pytree import tree_leaves
 
 THERE = torch.device("cuda", 0)
 _ATEN = torch.ops.aten
-# They look up rows, and take row numbers from the CPU, too.
-_LOOK_UPS = {
-    _ATEN.index.Tensor,
-    _ATEN._unsafe_index.Tensor,
-    _ATEN.index_put.default,
-    _ATEN.index_put_.default,
-    _ATEN._index_put_impl_.default,
-}
 _COPIES = {_ATEN.copy_.default, _ATEN._foreach_copy_.default}
 # Elsewhere a number on the CPU may meet tensors of the GPU.
 _WITHOUT_NUMBERS = {_ATEN.cat.default, _ATEN.stack.default}
@@ -86,8 +79,6 @@ class _Operations(TorchDispatchMode):
 
     def _check(self, func: Any, args: Any, tensors: list[Tensor]) -> None:
         holds = self.places.holds
-        if func in _LOOK_UPS and holds(args[0]):
-            tensors = [args[0], *args[2:3]]
         if func.namespace == "rlmrec_fast":
             # Seeds are read on either side, cutoffs on the CPU.
             cutoffs = args[3] if func is torch.ops.rlmrec_fast.ranking_metrics.default else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
@@ -41,7 +42,8 @@ def records_on(gpu: dict | None) -> list[dict]:
 
 @pytest.fixture
 def pages(tmp_path, monkeypatch) -> Path:
-    monkeypatch.setattr(report, "ROOT", tmp_path)
+    for module in (report, importlib.import_module("bench.__main__")):
+        monkeypatch.setattr(module, "ROOT", tmp_path)
     (tmp_path / "bench").mkdir()
     for path, name in (("bench/README.md", "results"), ("README.md", "summary")):
         parts = [
@@ -86,8 +88,8 @@ def test_the_heading_names_the_gpu_its_driver_and_the_host():
     assert full_report(records_on(None)).startswith("AMD EPYC, 2 of 2 cores")
 
 
-def test_records_of_two_devices_make_no_table(tmp_path, capsys):
-    path = tmp_path / "both.jsonl"
+def test_records_of_two_devices_make_no_table(pages, capsys):
+    path = pages / "both.jsonl"
     write_records(path, records_on(None) + records_on(GPU))
     assert main(["--table", str(path)]) == 1
     told = capsys.readouterr()
