@@ -20,6 +20,7 @@ FORMATTED := $(shell find csrc tests/csrc tests/simt tests/ptx $(SOURCES))
 # Where setup.py has built the libraries: C++ tests are linked with the same objects.
 BUILD = $(or $(RLMREC_FAST_BUILD_DIR),build/$(shell $(RUN) -c 'import sys; print(sys.implementation.cache_tag)'))
 CMAKE_PLAIN = cmake -S . -B $(BUILD) -G Ninja -DPython_EXECUTABLE=$(abspath $(RUN)) -DRLMREC_FAST_TESTS=ON
+CTEST := ctest --output-on-failure --parallel $(shell nproc)
 CMAKE_SANITIZE := cmake -S . -B build/sanitize -G Ninja -DRLMREC_FAST_LIBRARIES=OFF -DRLMREC_FAST_TESTS=ON \
   -DCMAKE_BUILD_TYPE=RelWithDebInfo -DRLMREC_FAST_SANITIZE=address,undefined
 
@@ -78,21 +79,21 @@ format: $(VENV)/.dev
 test-native: $(VENV)/.dev
 	$(CMAKE_PLAIN)
 	cmake --build $(BUILD) --target kernel_tests
-	ctest --test-dir $(BUILD) --output-on-failure -R '^kernel_tests'
+	$(CTEST) --test-dir $(BUILD) -R '^kernel_tests'
 
 test-sanitize: $(VENV)/.dev
 	$(CMAKE_SANITIZE)
 	cmake --build build/sanitize --target kernel_tests
-	ctest --test-dir build/sanitize --output-on-failure -R '^kernel_tests'
+	$(CTEST) --test-dir build/sanitize -R '^kernel_tests'
 
 # The CUDA kernels, emulated; needs neither a GPU nor nvcc.
 test-simt: $(VENV)/.dev
 	$(CMAKE_PLAIN)
 	cmake --build $(BUILD) --target simt_plain simt_hazards
-	ctest --test-dir $(BUILD) --output-on-failure -R '^simt'
+	$(CTEST) --test-dir $(BUILD) -R '^simt'
 	$(CMAKE_SANITIZE)
 	cmake --build build/sanitize --target simt_sanitized
-	ctest --test-dir build/sanitize --output-on-failure -R '^simt'
+	$(CTEST) --test-dir build/sanitize -R '^simt'
 
 # What nvcc made of them: every architecture, registers and shared memory, inline assembly.
 test-cuda: $(VENV)/.dev

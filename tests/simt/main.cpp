@@ -5,7 +5,9 @@
 //
 //   --record   one schedule only, and the requests and launches of every kernel as lines of JSON;
 //              of the tests named record_... where no names are given
+//   --part I/N every N-th test from the I-th on, so that N processes share them; I from 1
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <string>
@@ -58,6 +60,36 @@ bool run(const check::Test& test, const Schedule& schedule) {
   return !check::failed();
 }
 
+struct Options {
+  bool record = false;
+  int part = 1, parts = 1;
+};
+
+// Takes the options off the front of the arguments.
+Options take_options(int& argc, char**& argv) {
+  Options options;
+  int taken = 0;
+  for (; taken + 1 < argc && std::strncmp(argv[taken + 1], "--", 2) == 0; ++taken) {
+    const char* word = argv[taken + 1];
+    if (std::strcmp(word, "--record") == 0) {
+      options.record = true;
+      continue;
+    }
+    const char* value = std::strcmp(word, "--part") == 0 ? argv[++taken + 1] : nullptr;
+    const bool whole = value != nullptr &&
+                       std::sscanf(value, "%d/%d", &options.part, &options.parts) == 2 &&
+                       1 <= options.part && options.part <= options.parts;
+    if (!whole) {
+      std::fprintf(stderr, "%s: must be --record or --part I/N with 1 <= I <= N\n", word);
+      std::exit(2);
+    }
+  }
+  argv[taken] = argv[0];
+  argc -= taken;
+  argv += taken;
+  return options;
+}
+
 void print_records() {
   for (const simt::LaunchRecord& launch : simt::launch_records()) {
     std::printf(
@@ -88,12 +120,8 @@ void simt::note_bits(const void* data, size_t bytes) {
 }
 
 int main(int argc, char** argv) {
-  const bool record = argc > 1 && std::strcmp(argv[1], "--record") == 0;
-  if (record) {
-    argv[1] = argv[0];
-    --argc;
-    ++argv;
-  }
+  const Options options = take_options(argc, argv);
+  const bool record = options.record;
   simt::config.record_accesses = record;
   const auto chosen = [&](const check::Test& test) {
     if (record && argc <= 1) return std::strncmp(test.name, "record_", 7) == 0;
@@ -102,8 +130,9 @@ int main(int argc, char** argv) {
   int passes = 0;
   int failures = 0;
   for (const Schedule& schedule : kSchedules) {
+    int number = 0;
     for (const check::Test& test : check::tests()) {
-      if (!chosen(test)) continue;
+      if (!chosen(test) || ++number % options.parts != options.part % options.parts) continue;
       ++(run(test, schedule) ? passes : failures);
     }
     if (record) break;
