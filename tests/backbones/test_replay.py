@@ -60,7 +60,12 @@ class Traced:
     def record(self, work: Callable[[], Terms]) -> tuple[Terms, Callable[[], None]]:
         self.recordings += 1
         before = [tensor.detach().clone() for tensor in self.lasting()]
-        trace = make_fx(lambda: work())()
+        traced = make_fx(lambda: work())()
+
+        # torch 2.14 leaves what detaches out of a trace.
+        def trace() -> Terms:
+            return {name: term.detach() for name, term in traced().items()}
+
         found = {name: torch.full_like(term, torch.nan) for name, term in trace().items()}
         with torch.no_grad():
             for tensor, old in zip(self.lasting(), before, strict=True):
