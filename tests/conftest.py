@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from graphs import make_graph
@@ -38,6 +39,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(autouse=True)
 def _fixed_seed_and_threads(request: pytest.FixtureRequest) -> Iterator[None]:
     torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the eager RLMRec of bench draws from it
     threads = torch.get_num_threads()
     if request.config.getoption("--device") == "cuda":
         torch.set_default_device("cuda")

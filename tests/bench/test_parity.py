@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -192,5 +193,10 @@ def test_a_counterpart_draws_by_itself_and_its_loss_falls(name, align):
     graph = Context("tiny", 1, compile=False).graph
     batch = (*graph.interactions(), ops.sample_negatives(graph, 3))
     optimizer = reference.optimizer_for(eager, 0.01)
-    losses = [sum(reference.train_step(eager, optimizer, batch).values()) for _ in range(20)]
-    assert sum(losses[-5:]) < sum(losses[:5])
+    losses = []
+    for _ in range(20):
+        # The same draws in every step: other ones can move the loss more than 20 steps do.
+        torch.manual_seed(SEED)
+        np.random.seed(SEED)  # noqa: NPY002
+        losses.append(sum(reference.train_step(eager, optimizer, batch).values()))
+    assert losses[-1] < losses[0]
