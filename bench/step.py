@@ -31,13 +31,12 @@ from bench.harness import Call, Case, Recorded, Setup
 from bench.info_nce import pairs_work
 from bench.propagate import layer_work
 from rlmrec_fast import ops
-from rlmrec_fast.alignment import ALIGNMENTS
 from rlmrec_fast.backbones import BACKBONES, Batch
 from rlmrec_fast.data import Dataset
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.ops.random import Seed
 from rlmrec_fast.training.model import create_model
-from rlmrec_fast.training.replay import WARM_UP, CudaGraphs, ReplayedStep, require_replayable
+from rlmrec_fast.training.replay import WARM_UP, CudaGraphs, ReplayedStep
 from rlmrec_fast.training.settings import Settings
 from rlmrec_fast.training.step import create_optimizer, train_step
 
@@ -114,7 +113,7 @@ def training_step(
         setting |= {"text width": width, "texts": source}
 
     providers: dict[str, Setup] = {OURS: partial(our_step, dataset, settings, batch)}
-    if can_be_captured(settings, context.device):
+    if context.device.type == "cuda":
         providers[CAPTURED] = partial(captured_step, dataset, settings, batch)
     if bfloat16:
         fp32 = Settings.of(model, align, "amazon")
@@ -178,27 +177,18 @@ def captured_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:
     model = create_model(settings, dataset, place).train()
     optimizer = create_optimizer(model, settings.learning_rate)
 
-    def take(batch: Batch, seed: Seed) -> dict[str, torch.Tensor]:
-        return train_step(model, optimizer, batch, seed, 0)
+    def take(batch: Batch, seed: Seed, index: int) -> dict[str, torch.Tensor]:
+        return train_step(model, optimizer, batch, seed, index)
 
-    replayed = ReplayedStep(take, len(batch.users), place, CudaGraphs(optimizer))
+    replayed = ReplayedStep(model, take, len(batch.users), CudaGraphs(optimizer))
     seed = 0
 
     def step() -> None:
         nonlocal seed
         seed += 1
-        replayed(batch, seed)
+        replayed(batch, seed, seed)
 
     return Recorded(step, device_at(place), WARM_UP)
-
-
-def can_be_captured(settings: Settings, place: torch.device) -> bool:
-    """Whether the steps of a model can be recorded there."""
-    try:
-        require_replayable(BACKBONES[settings.model], ALIGNMENTS.get(settings.align), place)
-    except ValueError:
-        return False
-    return True
 
 
 def eager_step(dataset: Dataset, settings: Settings, batch: Batch) -> Call:

@@ -92,7 +92,7 @@ STABLE_TORCH_LIBRARY(rlmrec_fast, m) {
   // AutoCF's graphs: encoder (a part of the graph) and decoder, by seeds; what seeds are chosen by.
   m.def(
       "draw_subgraphs(Tensor offsets, Tensor columns, Tensor seeds, Tensor seed, int mask_depth, "
-      "float keep_rate) -> (Tensor encoder_offsets, Tensor encoder_columns, Tensor "
+      "float keep_rate, bool padded) -> (Tensor encoder_offsets, Tensor encoder_columns, Tensor "
       "encoder_reverse, Tensor encoder_partition, Tensor decoder_offsets, Tensor decoder_columns, "
       "Tensor decoder_partition)");
   m.def("seed_scores(Tensor x, Tensor summary, Tensor seed) -> Tensor");

@@ -157,7 +157,6 @@ def test_resuming_keeps_the_settings_of_the_run(run, data):
         (["--device", "tpu"], "--device must be cpu or cuda (got 'tpu')"),
         (["--device", "cuda:99"], "--device must be available here (got 'cuda:99'"),
         (["--cuda-graph"], "--cuda-graph must come with --device cuda (got --device cpu)"),
-        (["--cuda-graph", "--model", "autocf"], "--cuda-graph must be left out with models that"),
         (["--resume", "--overwrite"], "--resume and --overwrite must not be given together"),
         (["--resume", "--out", "nowhere"], "nowhere must be a run folder (got no config.yaml"),
     ],

@@ -95,7 +95,7 @@ std::tuple<Tensor, Tensor> edge_attention(const Tensor& query_, const Tensor& ke
                                           const Tensor& value_, const Tensor& offsets,
                                           const Tensor& columns, const Tensor& partition,
                                           int64_t num_heads, double clamp, double eps) {
-  const Matrix graph("edge_attention", offsets, columns, partition);
+  const Matrix graph("edge_attention", offsets, columns, partition, true);
   const Tensor query = check_nodes(query_, "edge_attention: query", graph.num_rows);
   const Tensor key = check_nodes(key_, "edge_attention: key", graph.num_rows, &query);
   const Tensor value = check_nodes(value_, "edge_attention: value", graph.num_rows, &query);
@@ -127,7 +127,7 @@ std::tuple<Tensor, Tensor, Tensor> edge_attention_backward(
     const Tensor& partition, int64_t num_heads, double clamp, bool want_query, bool want_key,
     bool want_value) {
   constexpr auto op = "edge_attention_backward";
-  const Matrix graph(op, offsets, columns, partition);
+  const Matrix graph(op, offsets, columns, partition, true);
   const Tensor grad = check_nodes(grad_, "edge_attention_backward: grad", graph.num_rows);
   const Tensor y = check_nodes(y_, "edge_attention_backward: y", graph.num_rows, &grad);
   const Tensor query = check_nodes(query_, "edge_attention_backward: query", graph.num_rows, &grad);
@@ -189,7 +189,7 @@ Scratch<T> unit_factors(const Tensor& message) {
 std::tuple<Tensor, Tensor> adaptive_propagate(const Tensor& message_, const Tensor& x_,
                                               const Tensor& offsets, const Tensor& columns,
                                               const Tensor& partition) {
-  const Matrix graph("adaptive_propagate", offsets, columns, partition);
+  const Matrix graph("adaptive_propagate", offsets, columns, partition, true);
   const Tensor x = check_nodes(x_, "adaptive_propagate: x", graph.num_rows);
   const Tensor message = check_nodes(message_, "adaptive_propagate: message", graph.num_rows, &x);
   Tensor y = empty_of(x, {graph.num_rows, x.size(1)}, x.scalar_type());
@@ -217,7 +217,7 @@ std::tuple<Tensor, Tensor> adaptive_propagate_backward(const Tensor& grad_, cons
                                                        const Tensor& partition, bool want_message,
                                                        bool want_x) {
   constexpr auto op = "adaptive_propagate_backward";
-  const Matrix graph(op, offsets, columns, partition);
+  const Matrix graph(op, offsets, columns, partition, true);
   const Tensor grad = check_nodes(grad_, "adaptive_propagate_backward: grad", graph.num_rows);
   const Tensor y = check_nodes(y_, "adaptive_propagate_backward: y", graph.num_rows, &grad);
   const Tensor message =

@@ -1,6 +1,7 @@
 // One CSR product on torch's threads: what propagation, spmm and the scattering of gradients share.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <span>
 #include <utility>
@@ -15,12 +16,14 @@
 namespace rlmrec_fast {
 
 // A CSR matrix and its partition, checked as far as that takes no look at the columns: those were
-// validated when the graph was built, and looking at them would cost a tenth of a layer.
+// validated when the graph was built, and looking at them would cost a tenth of a layer. A padded
+// one may have columns behind its last row, and parts without any row.
 struct Matrix {
   Tensor offsets, columns, partition;
   int64_t num_rows, num_parts;
 
-  Matrix(const char* op, const Tensor& offsets_, const Tensor& columns_, const Tensor& partition_)
+  Matrix(const char* op, const Tensor& offsets_, const Tensor& columns_, const Tensor& partition_,
+         bool padded = false)
       : offsets(check_longs(offsets_, "offsets")),
         columns(check_ints(columns_, "columns")),
         partition(torch::stable::contiguous(partition_)),
@@ -30,7 +33,7 @@ struct Matrix {
               partition.scalar_type() == ScalarType::Long,
           op, ": partition must be an int64 table of two columns");
     num_parts = partition.size(0) - 1;
-    check_partition(op, check_lengths());
+    check_partition(op, check_lengths(padded));
   }
 
   template <class T>
@@ -45,9 +48,9 @@ struct Matrix {
   }
 
  private:
-  // Offsets go up from 0 to the number of columns; returns how many rows are long. One pass without
-  // branches, as this runs in every call.
-  int64_t check_lengths() const {
+  // Offsets go up from 0 to the number of columns, or not as far where the matrix may be padded;
+  // returns how many rows are long. One pass without branches, as this runs in every call.
+  int64_t check_lengths(bool padded) const {
     const int64_t* row_offsets = const_data<int64_t>(offsets);
     int64_t signs = 0, long_rows = 0;
     for (int64_t row = 0; row < num_rows; ++row) {
@@ -55,9 +58,11 @@ struct Matrix {
       signs |= length;
       long_rows += static_cast<int64_t>(static_cast<uint64_t>(2 * kChunk - length) >> 63);
     }
-    if (signs < 0 || num_rows < 0 || row_offsets[0] != 0 ||
-        row_offsets[num_rows] != columns.numel()) {
-      check_offsets(row_offsets, num_rows, columns.numel(), "offsets");  // says what is wrong
+    check(num_rows >= 0, "offsets must not be empty");
+    const int64_t last = row_offsets[num_rows];
+    const int64_t end = padded ? std::min(last, columns.numel()) : columns.numel();
+    if (signs < 0 || row_offsets[0] != 0 || last != end) {
+      check_offsets(row_offsets, num_rows, end, "offsets");  // says what is wrong
     }
     return long_rows;
   }
@@ -70,7 +75,7 @@ struct Matrix {
       return row < num_rows && row_offsets[row + 1] - row_offsets[row] > 2 * kChunk;
     };
     bool good = bounds[0] == 0 && bounds[1] == 0 && bounds[2 * num_parts] == num_rows &&
-                bounds[2 * num_parts + 1] == columns.numel();
+                bounds[2 * num_parts + 1] == row_offsets[num_rows];
     for (int64_t part = 0; good && part < num_parts; ++part) {
       const int64_t row = bounds[2 * part], next = bounds[2 * part + 2];
       const int64_t position = bounds[2 * part + 1], next_position = bounds[2 * part + 3];
@@ -87,13 +92,16 @@ struct Matrix {
   }
 };
 
-// [first, last) parts of every long row: parts that start in the same row are chunks of it.
+// [first, last) parts of every long row: parts that start in the same row are chunks of it, but for
+// those that start behind the last row.
 inline std::vector<std::array<int64_t, 2>> long_rows(const int64_t* partition, int64_t num_parts) {
   std::vector<std::array<int64_t, 2>> rows;
   for (int64_t part = 0; part + 1 < num_parts;) {
     int64_t last = part + 1;
     while (last < num_parts && partition[2 * last] == partition[2 * part]) ++last;
-    if (last > part + 1) rows.push_back({part, last});
+    if (last > part + 1 && partition[2 * part] < partition[2 * num_parts]) {
+      rows.push_back({part, last});
+    }
     part = last;
   }
   return rows;

@@ -12,7 +12,8 @@ struct Graph : Matrix {
   Tensor scale;
 
   Graph(const Tensor& offsets, const Tensor& columns, const Tensor& scale_, const Tensor& partition)
-      : Matrix("propagate", offsets, columns, partition), scale(torch::stable::contiguous(scale_)) {
+      : Matrix("propagate", offsets, columns, partition, true),
+        scale(torch::stable::contiguous(scale_)) {
     check(scale.numel() == num_rows, "propagate: scale must have ", num_rows, " elements (got ",
           scale.numel(), ")");
   }

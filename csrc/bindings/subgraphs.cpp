@@ -1,6 +1,7 @@
 #include "cpu/subgraphs.h"
 
 #include <tuple>
+#include <vector>
 
 #include "bindings/common.h"
 #include "bindings/subgraphs_checks.h"
@@ -11,19 +12,46 @@ namespace {
 
 constexpr int64_t kRows = 512;
 
-Tensor partition_of(const Tensor& offsets) {
-  const auto boundaries = native::partition_rows(
-      "draw_subgraphs", {const_data<int64_t>(offsets), static_cast<size_t>(offsets.numel())});
-  Tensor partition =
-      empty_of(offsets, {static_cast<int64_t>(boundaries.size()), 2}, ScalarType::Long);
-  std::copy_n(boundaries.front().data(), partition.numel(), mutable_data<int64_t>(partition));
-  return partition;
-}
-
 using Graphs = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
+// Memory for what graphs hold or, where they are padded, could hold at most; zeros behind it.
+class Room {
+ public:
+  Room(const Tensor& like, int64_t num_entries, bool padded)
+      : like_(like), num_nodes_(like.numel() - 1), num_entries_(num_entries), padded_(padded) {}
+
+  Tensor of_encoder(ScalarType type, int64_t used) const { return of(type, used, num_entries_); }
+  Tensor of_decoder(int64_t used) const {
+    return of(ScalarType::Int, used, most_decoder_entries(num_nodes_, num_entries_));
+  }
+
+  Tensor partition_of(const Tensor& offsets) const {
+    auto boundaries = native::partition_rows(
+        "draw_subgraphs", {const_data<int64_t>(offsets), static_cast<size_t>(offsets.numel())});
+    if (padded_) {
+      const int64_t entries = most_decoder_entries(num_nodes_, num_entries_);
+      boundaries.resize(static_cast<size_t>(most_boundaries(num_nodes_, entries)),
+                        boundaries.back());
+    }
+    Tensor partition =
+        empty_of(like_, {static_cast<int64_t>(boundaries.size()), 2}, ScalarType::Long);
+    std::copy_n(boundaries.front().data(), partition.numel(), mutable_data<int64_t>(partition));
+    return partition;
+  }
+
+ private:
+  Tensor of(ScalarType type, int64_t used, int64_t most) const {
+    return padded_ ? torch::stable::new_zeros(like_, std::vector<int64_t>{most}, type)
+                   : empty_of(like_, {used}, type);
+  }
+
+  const Tensor& like_;
+  int64_t num_nodes_, num_entries_;
+  bool padded_;
+};
+
 Graphs draw(const Tensor& offsets_, const Tensor& columns_, const Tensor& seeds_,
-            const Tensor& seed_, int64_t mask_depth, double keep_rate) {
+            const Tensor& seed_, int64_t mask_depth, double keep_rate, bool padded) {
   const Tensor offsets = check_longs(offsets_, "draw_subgraphs: offsets");
   const Tensor columns = check_ints(columns_, "draw_subgraphs: columns");
   const Tensor seeds = check_longs(seeds_, "draw_subgraphs: seeds");
@@ -40,13 +68,14 @@ Graphs draw(const Tensor& offsets_, const Tensor& columns_, const Tensor& seeds_
   check(columns.numel() == 0 || largest < num_nodes, "draw_subgraphs: columns must be in [0, ",
         num_nodes, ")");
   check_ids(const_data<int64_t>(seeds), seeds.numel(), num_nodes, "draw_subgraphs: seeds");
+  const Room room(offsets, columns.numel(), padded);
   const Scratch<uint8_t> masked(num_nodes + 1);
   mask_around(graph, const_data<int64_t>(seeds), seeds.numel(), mask_depth, masked.get());
   Tensor encoder_offsets = empty_of(offsets, {num_nodes + 1}, ScalarType::Long);
   count_encoder(graph, masked.get(), mutable_data<int64_t>(encoder_offsets));
   const int64_t kept = const_data<int64_t>(encoder_offsets)[num_nodes];
-  Tensor encoder_columns = empty_of(offsets, {kept}, ScalarType::Int);
-  Tensor reverse = empty_of(offsets, {kept}, ScalarType::Long);
+  Tensor encoder_columns = room.of_encoder(ScalarType::Int, kept);
+  Tensor reverse = room.of_encoder(ScalarType::Long, kept);
   const NodeRows encoder{const_data<int64_t>(encoder_offsets), const_data<int32_t>(encoder_columns),
                          num_nodes};
   check(fill_encoder(graph, masked.get(), encoder.offsets, mutable_data<int32_t>(encoder_columns),
@@ -59,15 +88,15 @@ Graphs draw(const Tensor& offsets_, const Tensor& columns_, const Tensor& seeds_
   Tensor decoder_offsets = empty_of(offsets, {num_nodes + 1}, ScalarType::Long);
   rows.count(mutable_data<int64_t>(decoder_offsets));
   const auto* decoder_rows = const_data<int64_t>(decoder_offsets);
-  Tensor decoder_columns = empty_of(offsets, {decoder_rows[num_nodes]}, ScalarType::Int);
+  Tensor decoder_columns = room.of_decoder(decoder_rows[num_nodes]);
   rows.fill(decoder_rows, mutable_data<int32_t>(decoder_columns));
   return {encoder_offsets,
           encoder_columns,
           reverse,
-          partition_of(encoder_offsets),
+          room.partition_of(encoder_offsets),
           decoder_offsets,
           decoder_columns,
-          partition_of(decoder_offsets)};
+          room.partition_of(decoder_offsets)};
 }
 
 template <class T>

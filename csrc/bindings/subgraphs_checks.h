@@ -4,8 +4,20 @@
 #include <limits>
 
 #include "bindings/common.h"
+#include "native/graph.h"
 
 namespace rlmrec_fast {
+
+// Entries of the decoder at most: loops, the encoder's, random pairs both ways.
+inline int64_t most_decoder_entries(int64_t num_nodes, int64_t num_entries) {
+  return num_nodes + 3 * num_entries;
+}
+
+// Boundaries of a partition at most: two parts in a row hold more than the target together, but for
+// those before and behind a long row, which has chunks enough to make up for them.
+inline int64_t most_boundaries(int64_t num_nodes, int64_t num_entries) {
+  return 2 * (num_nodes + num_entries) / native::partition_target + 2;
+}
 
 inline void check_draw(int64_t num_nodes, int64_t mask_depth, double keep_rate) {
   check(num_nodes >= 0, "draw_subgraphs: offsets must not be empty");

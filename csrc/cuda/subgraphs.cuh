@@ -106,7 +106,7 @@ __global__ void __launch_bounds__(kNodeThreads)
 
 __global__ void __launch_bounds__(kNodeThreads) find_reverse(NodeRows encoder, int64_t* reverse) {
   const int64_t entry = thread_number<kNodeThreads>();
-  if (entry >= encoder.num_entries) return;
+  if (entry >= encoder.num_entries || entry >= encoder.offsets[encoder.num_nodes]) return;
   const int64_t row = find_row(encoder.offsets, encoder.num_nodes, entry);
   const int32_t column = encoder.columns[entry];
   const int64_t begin = encoder.offsets[column], end = encoder.offsets[column + 1];

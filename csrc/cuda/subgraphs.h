@@ -18,7 +18,7 @@ struct NodeRows {
   const int64_t* offsets;
   const int32_t* columns;
   int64_t num_nodes;  // in [1, 2^31)
-  int64_t num_entries;
+  int64_t num_entries;  // or more, for an encoder
 };
 
 // masked[s] = 1 for seeds; the others were set to 0 before. *wrong, likewise 0 before: how many

@@ -75,12 +75,22 @@ class Alignment(nn.Module):
         parameters = list(inspect.signature(cls).parameters.values())[2:]
         return {parameter.name: parameter.default for parameter in parameters}
 
+    def prepare(self, seed: int) -> None:
+        """Draws what a step needs before it is replayed; here nothing.
+
+        A step that is recorded gets its seed in a tensor, that the host must not look at. Whoever
+        draws on the host in `mask` does it here for such a step, or cannot be replayed.
+
+        Args:
+            seed: seed of the step.
+        """
+
     def mask(self, ego: Tensor, seed: Seed) -> tuple[Tensor, Tensor | None]:
         """What the backbone is to run on in a step; here the table as it is.
 
         Args:
             ego: `[N, d]`, users first.
-            seed: seed of the step.
+            seed: seed of the step; in a tensor, that of the last `prepare`.
 
         Returns:
             The ego embeddings, some rows perhaps replaced, and the numbers of these rows, which

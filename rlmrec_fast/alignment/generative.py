@@ -63,14 +63,29 @@ class Generative(Alignment):
         self.mask_ratio = mask_ratio
         self.recon_weight = recon_weight
         self.recon_temperature = recon_temperature
+        self._prepared: Tensor | None = None
         self.mask_token = nn.Parameter(torch.zeros(sizes.dim))
         self.projector = Projector(sizes.final_dim, text.shape[1], projector_dtype, seed)
 
+    def prepare(self, seed: int) -> None:
+        """Draws the rows that `mask` replaces; see `Alignment.prepare`."""
+        rows = draw_nodes(len(self.text), self.mask_ratio, seed)
+        if self._prepared is None or self._prepared.device != self.text.device:
+            self._prepared = rows.to(self.text.device)
+        else:
+            self._prepared.copy_(rows, non_blocking=True)
+
     def mask(self, ego: Tensor, seed: Seed) -> tuple[Tensor, Tensor | None]:
         """Puts the token in place of some rows; see `Alignment.mask`."""
-        if isinstance(seed, Tensor):
-            raise TypeError("Generative: seed must be an integer, for the CPU draws (got a tensor)")
-        rows = draw_nodes(len(ego), self.mask_ratio, seed).to(ego.device, non_blocking=True)
+        if not isinstance(seed, Tensor):
+            rows = draw_nodes(len(ego), self.mask_ratio, seed).to(ego.device, non_blocking=True)
+        elif self._prepared is not None:
+            rows = self._prepared
+        else:
+            raise TypeError(
+                "Generative: seed must be an integer, for the CPU draws, unless prepare was called "
+                "before (got a tensor)"
+            )
         return ego.index_copy(0, rows, self.mask_token.expand(len(rows), -1)), rows
 
     def loss(self, table: Tensor, batch: Batch, masked: Tensor | None) -> Tensor:

@@ -103,8 +103,12 @@ class AutoCF(Backbone):
     def prepare(self, step: int, seed: Seed) -> None:
         """Draws new graphs if it is time; see `Backbone.prepare`."""
         self._infomax = None
-        if self.training and step % self.fix_steps == 0:
+        if self.training and self.draws(step):
             self._draw(seed)
+
+    def draws(self, step: int) -> bool:
+        """In every `fix_steps`-th step of an epoch; see `Backbone.draws`."""
+        return step % self.fix_steps == 0
 
     def forward(self, ego: Tensor, seed: Seed) -> Tensor:
         """The sum of all layers; see `Backbone.forward`."""
@@ -154,11 +158,17 @@ class AutoCF(Backbone):
             self.embedding, self.graph, self.seed_num, ops.derive_seed(seed, _SCORES)
         )
         graphs = ops.draw_subgraphs(
-            self.graph, seeds, self.mask_depth, self.keep_rate, ops.derive_seed(seed, _GRAPHS)
+            *(self.graph, seeds, self.mask_depth, self.keep_rate),
+            ops.derive_seed(seed, _GRAPHS),
+            padded=self.recorded or must_not_wait(seeds),
         )
-        self._graphs = graphs
+        if self._graphs is None or not self.recorded:
+            self._graphs = graphs
+        else:
+            for old, new in zip(self._graphs, graphs, strict=True):
+                old._overwrite(new)
         self._infomax = -stable_sum(scores) / len(scores)
-        return graphs
+        return self._graphs
 
 
 def _apart(table: Tensor, ids: Tensor) -> Tensor:

@@ -52,6 +52,8 @@ class Backbone(nn.Module):
     """Where the model comes from."""
     self_loops: ClassVar[bool] = False
     """Whether the graph must be built with self-loops."""
+    recorded: bool = False
+    """Whether steps are recorded and replayed: what `prepare` draws then stays at one place."""
 
     def __init__(self, graph: InteractionGraph, dim: int, reg_weight: float, seed: int) -> None:
         super().__init__()
@@ -101,6 +103,14 @@ class Backbone(nn.Module):
             step: number of the step in its epoch, from 0.
             seed: seed of the step, that `views` gets too.
         """
+
+    def draws(self, step: int) -> bool:
+        """Whether `prepare` does anything in a step; here it never does.
+
+        Training that replays recorded steps takes the steps that draw as usual. Whoever overrides
+        `prepare` says here when that is, or cannot be replayed.
+        """
+        return False
 
     @property
     def final_dim(self) -> int:

@@ -164,9 +164,14 @@ def gumbel_noise(count: int, seed: Seed) -> Tensor:
 
 
 def draw_subgraphs(
-    graph: InteractionGraph, seeds: Tensor, mask_depth: int, keep_rate: float, seed: Seed
+    graph: InteractionGraph,
+    seeds: Tensor,
+    mask_depth: int,
+    keep_rate: float,
+    seed: Seed,
+    padded: bool = False,
 ) -> tuple[InteractionGraph, SymmetricGraph]:
-    """See `rlmrec_fast.ops.draw_subgraphs`."""
+    """See `rlmrec_fast.ops.draw_subgraphs`; these graphs are never padded."""
     nodes, rows, columns = graph.num_nodes, edge_rows(graph), graph.columns.long()
     left = torch.ones(len(rows), dtype=torch.bool)
     level = torch.zeros(nodes, dtype=torch.bool).index_fill(0, seeds.long(), True)

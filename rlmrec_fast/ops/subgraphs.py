@@ -20,7 +20,11 @@ from rlmrec_fast.ops._checks import (
 )
 from rlmrec_fast.ops.propagate import check_interaction_graph, layer_of_ones
 from rlmrec_fast.ops.random import Seed, seed_tensor
+from rlmrec_fast.padded import PaddedGraph
 from rlmrec_fast.symmetric import SymmetricGraph
+
+_PARTITION_TARGET = 4096
+"""Of `InteractionGraph.partition`: bounds how many parts there can be."""
 
 
 def draw_seeds(
@@ -73,7 +77,12 @@ def draw_seeds(
 
 
 def draw_subgraphs(
-    graph: InteractionGraph, seeds: Tensor, mask_depth: int, keep_rate: float, seed: Seed
+    graph: InteractionGraph,
+    seeds: Tensor,
+    mask_depth: int,
+    keep_rate: float,
+    seed: Seed,
+    padded: bool = False,
 ) -> tuple[InteractionGraph, SymmetricGraph]:
     """AutoCF's pair of graphs: one that messages go through, one that attention rebuilds edges on.
 
@@ -94,11 +103,15 @@ def draw_subgraphs(
         mask_depth: at least 1.
         keep_rate: in (0, 1].
         seed: integer in [0, 2**63) or int64 tensor of one element.
+        padded: whether the graphs' tensors are of one length, whatever is drawn, so that nobody
+            waits for a GPU (mask_depth at most 65): nnz columns in the encoder, N + 3 nnz in the
+            decoder, zeros behind the last edge, where offsets end. Then a GPU leaves out seeds that
+            are out of range, and the encoder is good for propagation alone: it cannot tell its
+            interactions.
 
     Returns:
-        Encoder and decoder, both of N nodes, on the graph's device, where they are the same as
-        elsewhere. Time is linear in edges. How many edges there are depends on what is drawn, so
-        this waits for a GPU.
+        Encoder and decoder, both of N nodes, on the graph's device, with the edges that they have
+        elsewhere. Time is linear in edges.
 
     Raises:
         TypeError: an argument is of a wrong type.
@@ -110,9 +123,10 @@ def draw_subgraphs(
     check_integer(op, "mask_depth", mask_depth)
     check_same(op, ("graph", graph.offsets), ("seeds", seeds))
     tensors = torch.ops.rlmrec_fast.draw_subgraphs(
-        graph.offsets, graph.columns, seeds, seed_tensor(op, seed), mask_depth, float(keep_rate)
+        *(graph.offsets, graph.columns, seeds, seed_tensor(op, seed)),
+        *(mask_depth, float(keep_rate), bool(padded)),
     )
-    encoder = graph._part(*tensors[:4])
+    encoder = PaddedGraph._part_of(graph, *tensors[:4]) if padded else graph._part(*tensors[:4])
     return encoder, SymmetricGraph._of_checked(*tensors[4:])
 
 
@@ -124,11 +138,22 @@ def _check_graph(op: str, graph: InteractionGraph) -> None:
 
 @torch.library.register_fake("rlmrec_fast::draw_subgraphs")
 def _fake(
-    offsets: Tensor, columns: Tensor, seeds: Tensor, seed: Tensor, mask_depth: int, keep_rate: float
+    offsets: Tensor,
+    columns: Tensor,
+    seeds: Tensor,
+    seed: Tensor,
+    mask_depth: int,
+    keep_rate: float,
+    padded: bool,
 ) -> tuple[Tensor, ...]:
-    context = torch.library.get_ctx()
-    kept, parts, pairs, more_parts = (context.new_dynamic_size() for _ in range(4))
     size = offsets.shape[0]
+    if padded:
+        kept = columns.shape[0]
+        pairs = size - 1 + 3 * kept
+        sizes: list[Any] = [kept, pairs, *[2 * (size - 1 + pairs) // _PARTITION_TARGET + 2] * 2]
+    else:
+        sizes = [torch.library.get_ctx().new_dynamic_size() for _ in range(4)]
+    kept, pairs, parts, more_parts = sizes
     return (
         offsets.new_empty(size),
         columns.new_empty(kept),

@@ -3,7 +3,8 @@
 A CUDA graph repeats the kernels of a step at the addresses that they had. So batches and seeds are
 copied to where the recording looks for them, and nothing that changes from step to step may come
 from the host: seeds go through a tensor of the device, from which `ops.derive_seed` derives others
-there. What draws on the host all the same is refused.
+there. Steps that draw what others then work on are taken as usual, and put it where the recording
+looks; what an alignment draws on the host is drawn before a step is replayed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from rlmrec_fast.alignment import Alignment
+from rlmrec_fast.alignment import Alignment, Recommender
 from rlmrec_fast.backbones import Backbone, Batch
 from rlmrec_fast.ops.random import Seed
 
@@ -82,43 +83,53 @@ class ReplayedStep:
     """Takes training steps by replaying a recorded one.
 
     The first `WARM_UP` steps of full batches are taken as usual, then one is recorded, and that is
-    replayed from then on. Batches of another size, as the last one of an epoch, are taken as usual.
+    replayed from then on. Batches of another size, as the last one of an epoch, are taken as usual,
+    and so are steps that draw (`Backbone.draws`).
 
     Args:
-        take: takes a step on a batch with a seed and returns the terms of its loss.
+        model: what is trained; it is told that its steps are recorded.
+        take: takes a step on a batch, by seed and number in the epoch, and returns the terms of its
+            loss.
         size: of a full batch.
-        device: of the batches.
         recorder: what records.
     """
 
     def __init__(
         self,
-        take: Callable[[Batch, Seed], Terms],
+        model: Recommender,
+        take: Callable[[Batch, Seed, int], Terms],
         size: int,
-        device: torch.device,
         recorder: Recorder,
     ) -> None:
+        model.backbone.recorded = True
+        device = model.graph.device
+        self._model = model
         self._take = take
         self._recorder = recorder
         self._batch = Batch(
             *(torch.zeros(size, dtype=torch.int64, device=device) for _ in Batch._fields)
         )
         self._seed = torch.zeros(1, dtype=torch.int64, device=device)
+        self._step = 0
         self._warm = 0
         self._recording: tuple[Terms, Callable[[], None]] | None = None
 
-    def __call__(self, batch: Batch, seed: int) -> Terms:
+    def __call__(self, batch: Batch, seed: int, step: int) -> Terms:
         """Takes a step.
 
         Args:
             batch: the triplets.
             seed: seed of the step.
+            step: its number in the epoch, from 0.
 
         Returns:
             The loss before the step, term by term, in tensors that later steps leave alone.
         """
-        if len(batch.users) != len(self._batch.users):
-            return self._take(batch, seed)
+        if len(batch.users) != len(self._batch.users) or self._model.backbone.draws(step):
+            return self._take(batch, seed, step)
+        if self._model.alignment is not None:
+            self._model.alignment.prepare(seed)
+        self._step = step
         for own, given in zip(self._batch, batch, strict=True):
             own.copy_(given)
         self._seed.fill_(seed)
@@ -133,9 +144,13 @@ class ReplayedStep:
         return {name: term.clone() for name, term in terms.items()}
 
     def _work(self) -> Terms:
-        terms = self._take(self._batch, self._seed)
+        terms = self._take(self._batch, self._seed, self._step)
         # Without its history, which would keep the step's tensors.
         return {name: term.detach() for name, term in terms.items()}
+
+
+def _overrides(kind: type, base: type, method: str) -> bool:
+    return getattr(kind, method) is not getattr(base, method)
 
 
 def require_replayable(
@@ -144,17 +159,18 @@ def require_replayable(
     """Refuses models whose steps cannot be recorded, and devices that record nothing.
 
     Raises:
-        ValueError: naming what draws on the host, or the device.
+        ValueError: naming what does not say when it draws, or the device.
     """
-    drawing: list[type] = []
-    if backbone.prepare is not Backbone.prepare:
-        drawing.append(backbone)
-    if alignment is not None and alignment.mask is not Alignment.mask:
-        drawing.append(alignment)
-    if drawing:
+    secret: list[str] = []
+    if _overrides(backbone, Backbone, "prepare") and not _overrides(backbone, Backbone, "draws"):
+        secret.append(f"{backbone.__name__}, that has prepare without draws")
+    aligned = alignment or Alignment
+    if _overrides(aligned, Alignment, "mask") and not _overrides(aligned, Alignment, "prepare"):
+        secret.append(f"{aligned.__name__}, that has mask without prepare")
+    if secret:
         raise ValueError(
-            "--cuda-graph must be left out with models that draw on the host what their steps "
-            f"work on (got {' and '.join(kind.__name__ for kind in drawing)})"
+            "--cuda-graph must be left out with models that do not say when they draw what their "
+            f"steps work on (got {' and '.join(secret)})"
         )
     if device.type != "cuda":
         raise ValueError(f"--cuda-graph must come with --device cuda (got --device {device})")

@@ -129,9 +129,9 @@ class Trainer:
     def replay_by(self, recorder: Recorder) -> None:
         """Lets full batches be taken by what the recorder replays."""
         self.replayed = ReplayedStep(
-            lambda batch, seed: train_step(self.model, self.optimizer, batch, seed, 0),
+            self.model,
+            lambda batch, seed, step: train_step(self.model, self.optimizer, batch, seed, step),
             self.settings.batch_size,
-            self.device,
             recorder,
         )
 
@@ -190,7 +190,7 @@ class Trainer:
             if self.replayed is None:
                 terms = train_step(self.model, self.optimizer, batch, seed, index)
             else:
-                terms = self.replayed(batch, seed)
+                terms = self.replayed(batch, seed, index)
             for name, term in terms.items():
                 # Read once an epoch: a step must not wait for its loss.
                 if name in sums:

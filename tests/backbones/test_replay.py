@@ -38,7 +38,10 @@ MODELS: list[tuple[str, str, dict[str, Any]]] = [
     ("sgl", "none", {"augmentation": "random_walk"}),
     ("simgcl", "none", {}),
     ("dccf", "none", {}),
+    ("autocf", "none", {"fix_steps": 3}),
     ("lightgcn", "contrastive", {}),
+    ("lightgcn", "generative", {}),
+    ("autocf", "generative", {"fix_steps": 3}),
 ]
 
 
@@ -90,19 +93,21 @@ def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "must_not_wait", lambda _: True)
 
 
-def train(model: Recommender, settings: Any, replayed: bool) -> tuple[list[Any], Any]:
+def train(model: Recommender, settings: Any, replayed: bool) -> list[Any]:
     trainer = Trainer(model, DATA, settings)
     recorder = Traced(lambda: lasting(model, trainer.optimizer))
     if replayed:
         trainer.replay_by(recorder)
     losses = [trainer.train_epoch(epoch) for epoch in (1, 2)]
-    sizes = [len(batch.users) for epoch in (1, 2) for batch in trainer.batches(epoch)]
-    full = sizes.count(settings.batch_size)
+    steps = [step for epoch in (1, 2) for step in enumerate(trainer.batches(epoch))]
+    full = [index for index, batch in steps if len(batch.users) == settings.batch_size]
     if replayed:
         assert (recorder.warm, recorder.recordings) == (WARM_UP, 1)
-        assert recorder.replays == full - WARM_UP > 1
-        assert len(sizes) == full + 2  # a smaller one in each epoch
-    return [losses, *lasting(model, trainer.optimizer)], sizes
+        drawing = sum(model.backbone.draws(index) for index in full)
+        assert (drawing > 2) is isinstance(model.backbone, BACKBONES["autocf"])
+        assert recorder.replays == len(full) - drawing - WARM_UP > 1
+        assert len(steps) == len(full) + 2  # a smaller one in each epoch
+    return [losses, *lasting(model, trainer.optimizer)]
 
 
 @pytest.mark.parametrize(("name", "align", "changes"), MODELS)
@@ -111,17 +116,15 @@ def test_replayed_training_ends_with_the_bits_of_other_training(name, align, cha
     ends = []
     for replayed in (False, True):
         model = make_model(name, align, DATA, batch_size=20, **changes)
-        ends.append(train(model, settings, replayed)[0])
+        ends.append(train(model, settings, replayed))
     (losses, *tensors), (replayed_losses, *replayed_tensors) = ends
     assert losses == replayed_losses
     assert all(a.equal(b) for a, b in zip(tensors, replayed_tensors, strict=True))
 
 
 def steps(take: Callable[..., Terms], model: Recommender, optimizer: Any, count: int) -> list[Any]:
-    replayed = ReplayedStep(
-        take, 40, torch.device("cpu"), Traced(lambda: lasting(model, optimizer))
-    )
-    return [replayed(make_batch(model, 40), seed)["rec_loss"] for seed in range(count)]
+    replayed = ReplayedStep(model, take, 40, Traced(lambda: lasting(model, optimizer)))
+    return [replayed(make_batch(model, 40), seed, seed)["rec_loss"] for seed in range(count)]
 
 
 def test_what_the_host_decides_would_be_noticed():
@@ -130,8 +133,9 @@ def test_what_the_host_decides_would_be_noticed():
         model = make_model("lightgcn", "none", DATA, keep_rate=0.5)
         optimizer = create_optimizer(model, 0.0)
 
-        def take(batch: Batch, seed: Any, look=look, model=model, optimizer=optimizer) -> Terms:
-            return train_step(model, optimizer, batch, look(seed), 0)
+        def take(batch: Batch, seed: Any, step: int, of=(look, model, optimizer)) -> Terms:
+            look, model, optimizer = of
+            return train_step(model, optimizer, batch, look(seed), step)
 
         losses.append([loss.item() for loss in steps(take, model, optimizer, WARM_UP + 3)])
     looked_at, baked = losses
@@ -144,36 +148,46 @@ def test_terms_are_left_alone_by_later_steps():
     model = make_model("lightgcn", "none", DATA, keep_rate=0.5)
     optimizer = create_optimizer(model, 0.01)
 
-    def take(batch: Batch, seed: Any) -> Terms:
-        return train_step(model, optimizer, batch, seed, 0)
+    def take(batch: Batch, seed: Any, step: int) -> Terms:
+        return train_step(model, optimizer, batch, seed, step)
 
     losses = steps(take, model, optimizer, WARM_UP + 4)
     assert len({loss.item() for loss in losses}) == len(losses)
     assert not any(loss.requires_grad for loss in losses)
 
 
-def test_models_that_draw_on_the_host_are_refused_by_name():
-    for name, backbone in BACKBONES.items():
-        if name != "autocf":
-            require_replayable(backbone, None, CUDA)
-            require_replayable(backbone, Contrastive, CUDA)
-    with pytest.raises(ValueError, match=r"--cuda-graph must be left out .*\(got AutoCF\)"):
-        require_replayable(BACKBONES["autocf"], Contrastive, CUDA)
-    with pytest.raises(ValueError, match=r"\(got AutoCF and Generative\)"):
-        require_replayable(BACKBONES["autocf"], Generative, CUDA)
-    # And their draws would not be baked in if they were not.
+def test_every_model_of_the_package_can_be_replayed():
+    for backbone in BACKBONES.values():
+        for alignment in (None, Contrastive, Generative):
+            require_replayable(backbone, alignment, CUDA)
+
+
+def test_rows_that_were_not_prepared_are_not_baked_in():
     model = make_model("lightgcn", "generative", DATA)
+    mask, ego, seed = model.alignment.mask, model.backbone.embedding, torch.tensor([5])
     with pytest.raises(TypeError, match=r"Generative: seed must be an integer.*\(got a tensor\)"):
-        model.alignment.mask(model.backbone.embedding, torch.tensor([5]))
+        mask(ego, seed)
+    places = []
+    for number in (5, 6):
+        model.alignment.prepare(number)
+        rows = mask(ego, seed)[1]
+        assert torch.equal(rows, mask(ego, number)[1])
+        places.append(rows.data_ptr())
+    assert places[0] == places[1]
 
 
-def test_a_backbone_of_ones_own_that_prepares_steps_is_refused():
+def test_models_of_ones_own_that_do_not_say_when_they_draw_are_refused_by_name():
     class Own(BACKBONES["lightgcn"]):
         def prepare(self, step: int, seed: Any) -> None:
             self.keep_rate = 0.5
 
-    with pytest.raises(ValueError, match=r"\(got Own\)"):
-        require_replayable(Own, None, CUDA)
+    class Mine(Contrastive):
+        def mask(self, ego: Tensor, seed: Any) -> tuple[Tensor, Tensor | None]:
+            return ego.roll(int(seed), 0), None
+
+    message = r"--cuda-graph must be left out .*\(got Own, .* and Mine, that has mask without prep"
+    with pytest.raises(ValueError, match=message):
+        require_replayable(Own, Mine, CUDA)
 
 
 def test_a_cpu_records_nothing():

@@ -34,8 +34,8 @@ def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "must_not_wait", lambda _: True)
 
 
-def step(model: Recommender, batch: Batch, index: int = 0) -> tuple[Tensor, ...]:
-    terms = model.loss(batch, 5, index)
+def step(model: Recommender, batch: Batch) -> tuple[Tensor, ...]:
+    terms = model.loss(batch, 5)
     loss = total(terms)
     return (loss, *torch.autograd.grad(loss, list(model.parameters()), allow_unused=True))
 
@@ -66,11 +66,7 @@ def test_a_step_looks_at_no_value(name, align, nobody_waits):
     hollow(mode, model)
     fake = Batch(*map(mode.from_tensor, batch))
     with mode:
-        index = 0
-        if name == "autocf":
-            # How many edges its graphs have depends on values: a step that draws them waits.
-            index, model.backbone._graphs = 1, (model.graph, model.graph)
-        loss, *gradients = step(model, fake, index)
+        loss, *gradients = step(model, fake)
         optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
         for parameter, gradient in zip(model.parameters(), gradients, strict=True):
             parameter.grad = gradient

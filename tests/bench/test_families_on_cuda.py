@@ -85,8 +85,8 @@ def test_a_family_runs_with_everything_on_the_gpu(family, device):
             if "profile" in record.details:
                 assert sum(record.details["profile"].values()) == pytest.approx(1)
     assert left_out == LEFT_OUT.get(family, set())
-    # All backbones but AutoCF, which draws on the host, and the contrastive alignment.
-    assert captured == {"step": 5 + 3, "epoch": 1}.get(family, 0)
+    # All backbones, and one with both alignments.
+    assert captured == {"step": 6 + 3 + 4, "epoch": 1}.get(family, 0)
 
 
 def test_what_is_left_out_is_said_by_name(device, capsys, monkeypatch):

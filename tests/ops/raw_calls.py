@@ -104,7 +104,10 @@ def raw_calls() -> dict[str, list[tuple[Any, ...]]]:
         "gather": [(leaf(9, 5), torch.tensor([3, 8, 3]))],
         "gather_backward": [(leaf(3, 5), torch.tensor([3, 8, 3]), 9)],
         "sample_negatives": [(offsets, items, torch.tensor([9]), 6)],
-        "draw_subgraphs": [(*graph[:2], torch.tensor([3, 40, 3]), torch.tensor([9]), 2, 0.3)],
+        "draw_subgraphs": [
+            (*graph[:2], torch.tensor([3, 40, 3]), torch.tensor([9]), 2, 0.3, padded)
+            for padded in (False, True)
+        ],
         "seed_scores": [(leaf(9, 5), leaf(9, 5), torch.tensor([9]))],
         "seed_scores_backward": [(torch.randn(9), torch.randn(9, 5), torch.randn(9, 5))],
         "rank": [

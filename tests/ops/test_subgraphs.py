@@ -11,10 +11,11 @@ from graph_checks import assert_same
 from graphs import make_graph
 from helpers import assert_error_budget, epsilon
 
-from rlmrec_fast import SymmetricGraph
+from rlmrec_fast import SymmetricGraph, ops
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.ops import draw_seeds, draw_subgraphs, reference
 from rlmrec_fast.ops.reference import edge_rows, gumbel_noise
+from rlmrec_fast.padded import PaddedGraph
 
 SIZES = ("random", "empty", "single", "parts")
 
@@ -120,6 +121,72 @@ def test_the_seed_alone_decides(parts_graph):
     encoder, decoder = draw_subgraphs(parts_graph, seeds, 2, 0.3, 5)
     assert_same(encoder, first[0])
     assert not torch.equal(decoder.columns, first[1].columns)
+
+
+def expected_when_padded(exact, room: int, boundaries: int) -> dict[str, torch.Tensor]:
+    """The tensors of a graph with zeros behind its edges and empty parts behind its parts."""
+    tensors = {key: value for key, value in vars(exact).items() if isinstance(value, torch.Tensor)}
+    for key in tensors.keys() & {"columns", "reverse"}:
+        tensors[key] = torch.nn.functional.pad(tensors[key], (0, room - len(tensors[key])))
+    last = tensors["partition"][-1:].expand(boundaries - len(tensors["partition"]), 2)
+    return {**tensors, "partition": torch.cat([tensors["partition"], last])}
+
+
+@pytest.mark.parametrize("name", [*SIZES, "star"])
+@pytest.mark.parametrize("seeds", [0, 1, 40])
+def test_padded_graphs_have_the_same_edges_and_one_size(name, seeds):
+    graph = make_graph(name)
+    arguments = (graph, torch.randint(graph.num_nodes, (seeds,)), 2, 0.2, 3)
+    nodes, entries = graph.num_nodes, len(graph.columns)
+    pairs = nodes + 3 * entries
+    boundaries = 2 * (nodes + pairs) // 4096 + 2
+    rooms = (entries, pairs)
+    exact, padded = draw_subgraphs(*arguments), draw_subgraphs(*arguments, padded=True)
+    for ours, other, room in zip(padded, exact, rooms, strict=True):
+        wanted = expected_when_padded(other, room, boundaries)
+        found = {key: value for key, value in vars(ours).items() if isinstance(value, torch.Tensor)}
+        assert found.keys() == {key for key in wanted if key.strip("_")[:4] not in ("user", "item")}
+        for key, value in found.items():
+            assert value.dtype == wanted[key].dtype, key
+            assert torch.equal(value, wanted[key]), key
+
+
+@pytest.mark.parametrize("name", [*SIZES, "star"])
+def test_work_on_padded_graphs_gives_the_same_bits(name):
+    graph = make_graph(name)
+    x = torch.randn(graph.num_nodes, 6, requires_grad=True)
+    results = []
+    for padded in (False, True):
+        seeds = torch.arange(min(3, graph.num_nodes))
+        encoder, decoder = draw_subgraphs(graph, seeds, 1, 0.3, 5, padded)
+        tables = [
+            ops.propagate(x, encoder, 2, keep_rate=0.7, seed=3, noise=0.1),
+            ops.edge_attention(x, x.sin(), x, decoder, 2),
+            ops.adaptive_propagate(x, x, encoder),
+            ops.adaptive_propagate(x, x, decoder),
+        ]
+        loss = sum((table * torch.linspace(0, 1, 6)).sum() for table in tables)
+        results.append([*tables, *torch.autograd.grad(loss, x)])
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
+def test_a_padded_graph_does_not_tell_what_it_does_not_know(tmp_path, random_graph):
+    encoder, _ = draw_subgraphs(random_graph, torch.arange(2), 2, 0.2, 1, padded=True)
+    room = len(random_graph.columns)
+    assert isinstance(encoder, PaddedGraph)
+    assert encoder.to("cpu") is encoder
+    assert repr(encoder) == f"PaddedGraph(num_users=40, num_items=30, room={room}, device='cpu')"
+    message = "PaddedGraph: _?user.* must be asked of a graph that is not padded"
+    for look in (
+        InteractionGraph.interactions,
+        lambda graph: ops.sample_negatives(graph, 1),
+        lambda graph: graph.save(tmp_path / "graph.npz"),
+    ):
+        with pytest.raises(AttributeError, match=message):
+            look(encoder)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match=r"offsets must go from 0 to \d+ \(got 0 to \d+\)"):
+        ops.edge_mask(encoder, 0.5, 1)
 
 
 @pytest.mark.parametrize("name", SIZES)

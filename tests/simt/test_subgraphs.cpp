@@ -124,7 +124,8 @@ class Comparison {
     check_each(columns, encoder_columns_);
     if (kept > 0) {
       auto positions = simt::output<int64_t>("reverse", kept);
-      CHECK(cuda::launch_find_reverse({offsets.data(), columns.data(), nodes_, kept},
+      // As if there were room for more, which threads must leave alone.
+      CHECK(cuda::launch_find_reverse({offsets.data(), columns.data(), nodes_, kept + 300},
                                       positions.data(), nullptr) == cudaSuccess);
       check_each(positions, reverse);
     }

@@ -13,22 +13,24 @@ namespace {
 
 constexpr const char* kDraw = "draw_subgraphs";
 // A search so deep that it may have long been over is asked whether it is after so many levels.
-constexpr int64_t kLevels = 8;
+constexpr int64_t kLevels = 64;
 
 int64_t* longs(Tensor& tensor) { return mutable_data<int64_t>(tensor); }
 const int64_t* const_longs(const Tensor& tensor) { return const_data<int64_t>(tensor); }
 
-// Its steps, in order. How much graphs hold depends on what is drawn, so this operator waits for
-// the device and cannot be captured.
+// Its steps, in order. How much graphs hold depends on what is drawn: unless they are padded, the
+// host waits for that, as it does for a deep search.
 class Draw {
  public:
   using Graphs = std::tuple<Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor>;
 
-  Draw(const Tensor& offsets, const Tensor& columns, cuda::Seed seed, const OnDevice& device)
+  Draw(const Tensor& offsets, const Tensor& columns, cuda::Seed seed, bool padded,
+       const OnDevice& device)
       : like_(offsets),
         graph_{const_longs(offsets), const_data<int32_t>(columns), offsets.numel() - 1,
                columns.numel()},
         seed_(seed),
+        padded_(padded),
         stream_(device.stream()) {}
 
   Graphs run(const Tensor& seeds, int64_t depth, double keep_rate) {
@@ -38,7 +40,7 @@ class Draw {
     const auto num_draws = static_cast<int64_t>(static_cast<double>(graph_.num_nodes) * keep_rate);
     const Tensor candidates = draw_candidates(num_draws);
     sort_decoder(candidates);
-    return write(seeds.numel());
+    return padded_ ? write_padded() : write_exact(seeds.numel());
   }
 
  private:
@@ -112,7 +114,16 @@ class Draw {
                                           graph_.num_nodes, longs(decoder_offsets_), stream_));
   }
 
-  Graphs write(int64_t num_seeds) {
+  // Parts are the CPU's: kernels take rows and entries as they come, so nobody looks at them here.
+  Graphs write_padded() {
+    const int64_t entries = most_decoder_entries(graph_.num_nodes, graph_.num_entries);
+    const std::vector<int64_t> parts{most_boundaries(graph_.num_nodes, entries), 2};
+    return write(graph_.num_entries, keys_.numel(),
+                 torch::stable::new_zeros(like_, parts, ScalarType::Long),
+                 torch::stable::new_zeros(like_, parts, ScalarType::Long));
+  }
+
+  Graphs write_exact(int64_t num_seeds) {
     const int64_t nodes = graph_.num_nodes;
     const auto both = read_back<int64_t>(
         kDraw, {const_longs(encoder_offsets_), const_longs(decoder_offsets_)}, nodes + 1, stream_);
@@ -121,22 +132,26 @@ class Draw {
     const int32_t wrong = read_number(wrong_);
     check(wrong == 0, kDraw, ": seeds must be in [0, ", nodes, ") (got ", wrong, " of ", num_seeds,
           " that are not)");
-    Tensor columns = empty(ScalarType::Int, encoder.back());
-    Tensor reverse = empty(ScalarType::Long, encoder.back());
+    return write(encoder.back(), decoder.back(), partition_of(encoder), partition_of(decoder));
+  }
+
+  // Graphs of so many entries, or fewer: zeros follow then.
+  Graphs write(int64_t num_kept, int64_t num_pairs, const Tensor& parts, const Tensor& pair_parts) {
+    Tensor columns = zeros(ScalarType::Int, num_kept);
+    Tensor reverse = zeros(ScalarType::Long, num_kept);
     launched("fill_encoder",
              cuda::launch_fill_encoder(graph_, masked(), const_longs(encoder_offsets_),
                                        mutable_data<int32_t>(columns), stream_));
-    if (encoder.back() > 0) {
-      const cuda::NodeRows rows{const_longs(encoder_offsets_), const_data<int32_t>(columns), nodes,
-                                encoder.back()};
+    if (num_kept > 0) {
+      const cuda::NodeRows rows{const_longs(encoder_offsets_), const_data<int32_t>(columns),
+                                graph_.num_nodes, num_kept};
       launched("find_reverse", cuda::launch_find_reverse(rows, longs(reverse), stream_));
     }
-    Tensor pairs = empty(ScalarType::Int, decoder.back());
+    Tensor pairs = zeros(ScalarType::Int, num_pairs);
     launched("fill_decoder",
              cuda::launch_fill_decoder(const_longs(keys_), keys_.numel(), const_longs(first_),
-                                       nodes, mutable_data<int32_t>(pairs), stream_));
-    return {encoder_offsets_,     columns, reverse, partition_of(encoder), decoder_offsets_, pairs,
-            partition_of(decoder)};
+                                       graph_.num_nodes, mutable_data<int32_t>(pairs), stream_));
+    return {encoder_offsets_, columns, reverse, parts, decoder_offsets_, pairs, pair_parts};
   }
 
   Graphs nothing() const {
@@ -164,19 +179,20 @@ class Draw {
   const Tensor& like_;
   cuda::NodeRows graph_;
   cuda::Seed seed_;
+  bool padded_;
   cudaStream_t stream_;
   Tensor masked_, wrong_, chosen_, encoder_offsets_, decoder_offsets_, keys_, first_;
 };
 
 Draw::Graphs draw(const Tensor& offsets_, const Tensor& columns_, const Tensor& seeds_,
-                  const Tensor& seed, int64_t mask_depth, double keep_rate) {
+                  const Tensor& seed, int64_t mask_depth, double keep_rate, bool padded) {
   check_on_device(kDraw, {{"offsets", offsets_}, {"columns", columns_}, {"seeds", seeds_}});
   const OnDevice device(offsets_);
   const Tensor offsets = check_longs(offsets_, "draw_subgraphs: offsets");
   const Tensor columns = check_ints(columns_, "draw_subgraphs: columns");
   const Tensor seeds = check_longs(seeds_, "draw_subgraphs: seeds");
   check_draw(offsets.numel() - 1, mask_depth, keep_rate);
-  return Draw(offsets, columns, device_seed(kDraw, seed, offsets), device)
+  return Draw(offsets, columns, device_seed(kDraw, seed, offsets), padded, device)
       .run(seeds, mask_depth, keep_rate);
 }
 
