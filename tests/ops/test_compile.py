@@ -126,15 +126,16 @@ def test_seeds_compile():
     assert_compiles(lambda x: ops.draw_seeds(x, graph, 5, 3)[1].sin(), x)
 
 
-def test_subgraphs_compile_where_sizes_may_depend_on_data():
+@pytest.mark.parametrize("padded", [False, True])
+def test_subgraphs_compile_where_sizes_may_depend_on_data_or_are_padded(padded):
     graph = make_graph("random")
     seeds, seed = torch.tensor([3, 40]), torch.tensor([9])
 
     def work(seeds):
         rows = (graph.offsets, graph.columns)
-        return torch.ops.rlmrec_fast.draw_subgraphs(*rows, seeds, seed, 2, 0.3)
+        return torch.ops.rlmrec_fast.draw_subgraphs(*rows, seeds, seed, 2, 0.3, padded)
 
-    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=True):
+    with torch._dynamo.config.patch(capture_dynamic_output_shape_ops=not padded):
         found = torch.compile(work, fullgraph=True, backend="aot_eager")(seeds)
     assert all(torch.equal(a, b) for a, b in zip(found, work(seeds), strict=True))
 
