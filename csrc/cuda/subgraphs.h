@@ -17,7 +17,7 @@ namespace rlmrec_fast::cuda {
 struct NodeRows {
   const int64_t* offsets;
   const int32_t* columns;
-  int64_t num_nodes;  // in [1, 2^31)
+  int64_t num_nodes;    // in [1, 2^31)
   int64_t num_entries;  // or more, for an encoder
 };
 
