@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable, Mapping
+from functools import reduce
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -243,8 +244,7 @@ class RankingBackbone(Backbone):
 
 def squared_norm(parameters: Iterable[Tensor]) -> Tensor:
     """The squared L2 norm of several parameters together."""
-    norms = [ops.squared_norm(parameter) for parameter in parameters]
-    return norms[0] if len(norms) == 1 else torch.stack(norms).sum()
+    return reduce(torch.add, map(ops.squared_norm, parameters))
 
 
 def check_bounds(where: str, holds: bool, what: str, got: object) -> None:
