@@ -106,7 +106,7 @@ class Backbone(nn.Module):
         """
 
     def draws(self, step: int) -> bool:
-        """Whether `prepare` does anything in a step; here it never does.
+        """Whether `prepare` draws something in a step; here it never does.
 
         Training that replays recorded steps takes the steps that draw as usual. Whoever overrides
         `prepare` says here when that is, or cannot be replayed.
