@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import importlib
+
 import pytest
 import torch
 from helpers import assert_error_budget, epsilon, same_bits
@@ -81,6 +83,19 @@ def test_16_bits_round_what_is_stored_and_not_the_result():
         strict=True,
     ):
         assert grad.dtype == weight.dtype
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_processors_without_16_bit_products_find_the_same_but_for_rounding(dtype, monkeypatch):
+    module = importlib.import_module("rlmrec_fast.ops.project")
+    vectors, weights = torch.randn(N, T, requires_grad=True), layers()
+    results = []
+    for multiplied in (set(), {dtype}):
+        monkeypatch.setattr(module, "_MULTIPLIED", multiplied)
+        results.append(value_and_gradients(project, vectors, weights, dtype=dtype))
+    for ours, other in zip(*results, strict=True):
+        assert ours.dtype == other.dtype
+        assert (ours - other).abs().max() <= 4 * torch.finfo(dtype).eps * other.abs().max()
 
 
 def test_autocast_does_not_change_the_type_of_the_products():
