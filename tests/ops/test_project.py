@@ -95,7 +95,7 @@ def test_processors_without_16_bit_products_find_the_same_but_for_rounding(dtype
         results.append(value_and_gradients(project, vectors, weights, dtype=dtype))
     for ours, other in zip(*results, strict=True):
         assert ours.dtype == other.dtype
-        assert (ours - other).abs().max() <= 4 * torch.finfo(dtype).eps * other.abs().max()
+        assert (ours - other).abs().max() <= 8 * torch.finfo(dtype).eps * other.abs().max()
 
 
 def test_autocast_does_not_change_the_type_of_the_products():
