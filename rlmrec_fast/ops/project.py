@@ -54,7 +54,8 @@ def project(
         rows: int64 [m] in [0, n), the rows to project, repeated or not; None for all.
         slope: factor of negative numbers between the two layers, at least 0.
         dtype: type in which tables are stored and multiplied (and added up in at least float32);
-            that of the weights by default. Autocast does not change it.
+            that of the weights by default. Autocast does not change it. A CPU without products of
+            16-bit numbers multiplies them as float32: as fast, in more memory than float32 takes.
 
     Returns:
         [m, o], or [n, o] without rows, in the type of the weights. Tests find it, and gradients,
