@@ -2,17 +2,21 @@
 
 #include <memory>
 #include <mutex>
+#include <numeric>
 
 #include "bindings/common.h"
+#include "common/random.h"
 #include "common/scratch.h"
 #include "cpu/overlap.h"
 
 namespace rlmrec_fast {
 namespace {
 
-// Rows that a thread takes at a time, and that the mean is taken of; results depend on neither.
+// Rows that a thread takes at a time, that the mean is taken of, and what their order is drawn
+// from; results depend on none of these.
 constexpr int64_t kRowsAtOnce = 64;
 constexpr int64_t kMeanRows = 4096;
+constexpr uint64_t kOrderSeed = 1;
 
 // The lower of two row numbers, of which -1 means none.
 void keep_lower(std::atomic<int64_t>& lowest, int64_t row) {
@@ -57,19 +61,21 @@ template <class T>
 class Neighbors {
  public:
   Neighbors(const Tensor& table, int64_t k, int64_t* neighbors)
-      : blocks_(neighbor_blocks(table.size(0))) {
+      : blocks_(neighbor_blocks(table.size(0))), order_(table.size(0)) {
     args_.num_rows = table.size(0);
     args_.d = table.size(1);
     args_.k = std::min(k, args_.num_rows - 1);
     args_.stride = (args_.d + kDirectionLanes - 1) / kDirectionLanes * kDirectionLanes;
     args_.neighbors = neighbors;
     args_.width = k;
+    set_order();
     directions_ = Scratch<T>(args_.num_rows * args_.stride);
     args_.directions = directions_.get();
     std::atomic<int64_t> wrong{-1};
     for_rows(args_.num_rows, [&](int64_t begin, int64_t end) {
-      keep_lower(wrong, RLMREC_FAST_CALL(find_directions, const_data<T>(table), table.stride(0),
-                                         args_.d, begin, end, directions_.get(), args_.stride));
+      keep_lower(wrong,
+                 RLMREC_FAST_CALL(find_directions, const_data<T>(table), table.stride(0), args_.d,
+                                  args_.order, begin, end, directions_.get(), args_.stride));
     });
     check(wrong < 0, "neighbors: table must be finite (got NaN or infinity in row ", wrong.load(),
           ")");
@@ -77,21 +83,23 @@ class Neighbors {
 
   void run() {
     const int64_t padded = blocks_ * kNeighborBlock;
-    const int64_t room = std::min(2 * args_.k + kCollectedLanes, args_.num_rows);
+    const int64_t room = std::min(args_.k + args_.k / 2 + kCollectedLanes, args_.num_rows);
     // An odd number of cache lines: rows' ends then spread over the whole cache.
     args_.capacity = ((room / kCollectedLanes + 2) | 1) * kCollectedLanes;
     const Scratch<double> mean(args_.stride);
-    const Scratch<float> rows(6 * padded);
+    const Scratch<float> places(7 * padded);
+    const Scratch<int64_t> compared(blocks_);
     const Scratch<int32_t> counts(padded);
     const Scratch<int16_t> integers(padded * ((args_.d + 1) / 2 * 2));
     const Scratch<char> collected(args_.num_rows * args_.capacity * kCollectedBytes);
     set_mean(mean.get());
     args_.mean = mean.get();
-    float* by_row = rows.get();
+    args_.compared = compared.get();
+    float* by_place = places.get();
     for (float** field : {&args_.shifts, &args_.radii, &args_.steps, &args_.errors, &args_.margins,
-                          &args_.limits}) {
-      *field = by_row;
-      by_row += padded;
+                          &args_.limits, &args_.guesses}) {
+      *field = by_place;
+      by_place += padded;
     }
     args_.counts = counts.get();
     args_.integers = integers.get();
@@ -103,6 +111,15 @@ class Neighbors {
   }
 
  private:
+  void set_order() {
+    std::iota(order_.get(), order_.get() + args_.num_rows, 0);
+    for (int64_t last = args_.num_rows - 1; last > 0; --last) {
+      const uint64_t random = child_seed(kOrderSeed, static_cast<uint64_t>(last));
+      std::swap(order_.get()[last], order_.get()[bounded(random, static_cast<uint64_t>(last) + 1)]);
+    }
+    args_.order = order_.get();
+  }
+
   // Of some rows: it need not be exact.
   void set_mean(double* mean) const {
     const int64_t step = (args_.num_rows + kMeanRows - 1) / kMeanRows;
@@ -133,6 +150,7 @@ class Neighbors {
   }
 
   int64_t blocks_;
+  Scratch<int32_t> order_;
   Scratch<T> directions_;
   NeighborArgs<T> args_{};
 };

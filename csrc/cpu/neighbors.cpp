@@ -17,17 +17,14 @@ constexpr int kPanels = 4;
 constexpr int kColumns = kPanels * kPanel;
 static_assert(kPanels == 4 && kNeighborBlock % kColumns == 0 && kPanel % kRows == 0);
 
-// Columns whose products are summed as integers, before sums go on as float32. The fewer, the finer
-// the integers can be.
-constexpr int64_t kChunk = 128;
-static_assert(kChunk % kDirectionLanes == 0);
+// Columns of which the panels' part stays in the first cache while all rows pass by.
+constexpr int64_t kChunk = (24 << 10) / (kColumns * sizeof(int16_t));
 // Neither an element nor a sum of products may leave its integers. No sum of some products is
 // greater than the lengths of both rows multiplied, so those must stay below the root of 2^31.
 constexpr double kLargestElement = 32767, kLargestLength = 46340;
-// Rounding to integers makes a chunk longer by at most half the root of its columns.
-constexpr double kLongerChunk = 6;
 
 using Shorts = typename VectorOf<int16_t, kVectorBytes>::type;
+// Sums of integers until all columns have been added.
 using Estimates = float[kNeighborBlock][kColumns];
 
 int64_t even(int64_t d) { return (d + 1) / 2 * 2; }
@@ -67,15 +64,10 @@ RLMREC_FAST_INLINE Shorts broadcast_pair(const int16_t* pair) {
   return load_bits<Shorts>(&words);
 }
 
-// Sums of the products of kRows rows with kPanels panels, which are `apart`. Panels hold pairs of
+// Adds the products of kRows rows with kPanels panels, which are `apart`. Panels hold pairs of
 // columns, row by row: [pairs][kPanel][2].
 RLMREC_FAST_INLINE void multiply(const int16_t* rows, const int16_t* panels, int64_t apart,
                                  int64_t pairs, Ints (&sums)[kRows][kPanels]) {
-#pragma GCC unroll 4
-  for (int i = 0; i < kRows; ++i) {
-#pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) sums[i][p] = Ints{};
-  }
 #pragma GCC unroll 2
   for (int64_t pair = 0; pair < pairs; ++pair) {
     const int16_t* place = panels + pair * kPanel * 2;
@@ -90,40 +82,41 @@ RLMREC_FAST_INLINE void multiply(const int16_t* rows, const int16_t* panels, int
   }
 }
 
-// Estimates of the rows [row, row_end) with kPanels panels from column on.
+// Estimates of the places [row, row_end) with kPanels panels from column on.
 template <class T>
 void estimate_columns(const NeighborArgs<T>& args, int64_t row, int64_t row_end, int64_t column,
                       Estimates& estimates) {
   const int64_t columns = even(args.d);
   const Vec<float> scale = broadcast<float>(static_cast<float>(args.step * args.step));
-  for (int64_t r = row; r < row_end; ++r) {
-    const Vec<float> own = broadcast<float>(args.shifts[r]);
-    for (int p = 0; p < kColumns; p += kPanel) {
-      store(estimates[r - row] + p, own + load(args.shifts + column + p));
-    }
-  }
-  // A chunk of the panels stays in the first cache while all rows pass by.
   for (int64_t chunk = 0; chunk < columns; chunk += kChunk) {
     const int64_t pairs = std::min(kChunk, columns - chunk) / 2;
+    const bool last = chunk + kChunk >= columns;
     const int16_t* panels = args.integers + column * columns + chunk * kPanel;
     for (int64_t r = row; r < row_end; r += kRows) {
-      Ints sums[kRows][kPanels];
+      float (*out)[kColumns] = estimates + (r - row);
+      Ints sums[kRows][kPanels] = {};
+      if (chunk > 0) std::memcpy(sums, out, sizeof sums);
       multiply(args.integers + r / kPanel * kPanel * columns + chunk * kPanel + r % kPanel * 2,
                panels, columns * kPanel, pairs, sums);
+      if (!last) {
+        std::memcpy(out, sums, sizeof sums);
+        continue;
+      }
 #pragma GCC unroll 4
       for (int i = 0; i < kRows; ++i) {
-        float* out = estimates[r - row + i];
+        const Vec<float> own = broadcast<float>(args.shifts[r + i]);
 #pragma GCC unroll 4
         for (int p = 0; p < kPanels; ++p) {
           const Vec<float> sum = __builtin_convertvector(sums[i][p], Vec<float>);
-          store(out + p * kPanel, load(out + p * kPanel) + sum * scale);
+          const Vec<float> shift = own + load(args.shifts + column + p * kPanel);
+          store(out[i] + p * kPanel, shift + sum * scale);
         }
       }
     }
   }
 }
 
-// One bit for each of the rows [first, first + kPanel) that lies in [begin, end).
+// One bit for each of the places [first, first + kPanel) that lies in [begin, end).
 RLMREC_FAST_INLINE uint32_t lanes_within(int64_t first, int64_t begin, int64_t end) {
   const int64_t low = std::clamp<int64_t>(begin - first, 0, kPanel);
   const int64_t high = std::clamp<int64_t>(end - first, low, kPanel);
@@ -161,27 +154,41 @@ RLMREC_FAST_INLINE void offer_panels(const NeighborArgs<T>& args, int64_t row, i
 }
 
 // All cosines of a zero row are equal.
-template <class T>
-void write_first_rows(const NeighborArgs<T>& args, int64_t row) {
-  int64_t* out = args.neighbors + row * args.width;
-  for (int64_t j = 0; j < args.k; ++j) out[j] = j < row ? j : j + 1;
+void write_first_rows(int64_t row, int64_t k, int64_t* out) {
+  for (int64_t j = 0; j < k; ++j) out[j] = j < row ? j : j + 1;
 }
 
 template <class T>
-bool is_zero(const NeighborArgs<T>& args, int64_t row) {
-  const T* direction = args.directions + row * args.stride;
+bool is_zero(const NeighborArgs<T>& args, int64_t place) {
+  const T* direction = args.directions + place * args.stride;
   return std::all_of(direction, direction + args.d, [](T value) { return value == 0; });
+}
+
+// Collects for one place alone, with all others.
+template <class T>
+void screen_place(const NeighborArgs<T>& args, int64_t place) {
+  alignas(kVectorBytes) Estimates estimates;
+  const int64_t first = place / kRows * kRows;
+  for (int64_t column = 0; column < args.num_rows; column += kColumns) {
+    estimate_columns(args, first, first + kRows, column, estimates);
+    const int64_t end = std::min(args.num_rows, column + kColumns);
+    for (int64_t other = column; other < end; ++other) {
+      const float estimate = estimates[place - first][other - column];
+      if (other != place && estimate >= args.limits[place]) take(args, place, other, estimate);
+    }
+  }
 }
 
 }  // namespace
 
 template <class T>
-int64_t find_directions(const T* table, int64_t table_stride, int64_t d, int64_t begin, int64_t end,
-                        T* directions, int64_t stride) {
+int64_t find_directions(const T* table, int64_t table_stride, int64_t d, const int32_t* order,
+                        int64_t begin, int64_t end, T* directions, int64_t stride) {
   int64_t wrong = -1;
-  for (int64_t row = begin; row < end; ++row) {
+  for (int64_t place = begin; place < end; ++place) {
+    const int64_t row = order[place];
     const T* values = table + row * table_stride;
-    T* out = directions + row * stride;
+    T* out = directions + place * stride;
     T size = 0;
     bool finite = true;
     for (int64_t c = 0; c < d; ++c) {
@@ -189,7 +196,7 @@ int64_t find_directions(const T* table, int64_t table_stride, int64_t d, int64_t
       finite &= magnitude <= std::numeric_limits<T>::max();
       size = magnitude > size ? magnitude : size;
     }
-    if (!finite && wrong < 0) wrong = row;
+    if (!finite && (wrong < 0 || row < wrong)) wrong = row;
     const bool zero = !finite || size == 0;
     // The largest element first: squares of large elements would overflow, of small ones vanish.
     for (int64_t c = 0; c < d; ++c) out[c] = zero ? T{0} : values[c] / size;
@@ -203,32 +210,26 @@ int64_t find_directions(const T* table, int64_t table_stride, int64_t d, int64_t
 template <class T>
 void measure_block(const NeighborArgs<T>& args, int64_t block) {
   const double center = dot(args.mean, args.mean, args.stride);
+  // Rounding makes a row longer by at most half the root of its columns.
+  const double longest = kLargestLength - std::sqrt(static_cast<double>(args.d)) / 2 - 1;
   for (int64_t row = block * kNeighborBlock; row < (block + 1) * kNeighborBlock; ++row) {
     args.shifts[row] = args.radii[row] = args.steps[row] = 0;
     if (row >= args.num_rows) continue;
     const T* direction = args.directions + row * args.stride;
-    double square = 0, longest = 0;
-    Vec<double> peaks = {};
-    for (int64_t chunk = 0; chunk < args.stride; chunk += kChunk) {
-      const int64_t end = std::min(args.stride, chunk + kChunk);
-      Vec<double> squares = {};
-      for (int64_t c = chunk; c < end; c += kLanes<double>) {
-        const Vec<double> value = load_doubles(direction + c) - load(args.mean + c);
-        const Vec<double> magnitude = value < 0 ? -value : value;
-        squares += value * value;
-        peaks = magnitude > peaks ? magnitude : peaks;
-      }
-      const double chunk_square = horizontal_sum<double>(squares);
-      square += chunk_square;
-      longest = std::max(longest, chunk_square);
+    Vec<double> squares = {}, peaks = {};
+    for (int64_t c = 0; c < args.stride; c += kLanes<double>) {
+      const Vec<double> value = load_doubles(direction + c) - load(args.mean + c);
+      const Vec<double> magnitude = value < 0 ? -value : value;
+      squares += value * value;
+      peaks = magnitude > peaks ? magnitude : peaks;
     }
+    const double length = std::sqrt(horizontal_sum<double>(squares));
     double peak = 0;
     for (int lane = 0; lane < kLanes<double>; ++lane) peak = std::max<double>(peak, peaks[lane]);
     // x.y = (x - m).(y - m) + (x.m - m.m / 2) + (y.m - m.m / 2)
     args.shifts[row] = static_cast<float>(dot(args.mean, direction, args.stride) - center / 2);
-    args.radii[row] = next_above(std::sqrt(square));
-    args.steps[row] = next_above(
-        std::max(peak / kLargestElement, std::sqrt(longest) / (kLargestLength - kLongerChunk)));
+    args.radii[row] = next_above(length);
+    args.steps[row] = next_above(std::max(peak / kLargestElement, length / longest));
   }
 }
 
@@ -275,18 +276,20 @@ void start_screen(const NeighborArgs<T>& args) {
     shift = std::max<double>(shift, std::abs(args.shifts[row]));
   }
   const double longest = radius + error;
-  const double roundings = 0x1.1p-24 * static_cast<double>(2 * (args.d / kChunk + 1) + 2);
+  const double roundings = 6 * 0x1.1p-24;
   for (int64_t row = 0; row < args.num_rows; ++row) {
-    // Rounded rows: x.y - x'.y' = (x - x').y' + x.(y - y'). Then the sums as float32, and 2^-22 is
+    // Rounded rows: x.y - x'.y' = (x - x').y' + x.(y - y'). Then the sum as float32, and 2^-22 is
     // more than what remains: the rounding of shifts, and of exact cosines when kept as float32.
     const double margin = args.errors[row] * longest + args.radii[row] * error +
                           roundings * (longest * longest + 2 * shift) + 0x1p-22;
     args.margins[row] = next_above(1.0001 * margin);
     args.limits[row] = is_zero(args, row) ? kNever : -kNever;
+    args.guesses[row] = -kNever;
     args.counts[row] = 0;
   }
-  std::fill(args.limits + args.num_rows,
-            args.limits + neighbor_blocks(args.num_rows) * kNeighborBlock, kNever);
+  const int64_t blocks = neighbor_blocks(args.num_rows);
+  std::fill(args.limits + args.num_rows, args.limits + blocks * kNeighborBlock, kNever);
+  std::fill(args.compared, args.compared + blocks, int64_t{0});
 }
 
 template <class T>
@@ -295,6 +298,9 @@ void screen_blocks(const NeighborArgs<T>& args, int64_t first, int64_t second) {
   const int64_t whole_rows = (args.num_rows + kPanel - 1) / kPanel * kPanel;
   const int64_t last_row = std::min(whole_rows, first_row + kNeighborBlock);
   const int64_t last_column = std::min(args.num_rows, first_column + kNeighborBlock);
+  args.compared[first] += last_column - first_column;
+  if (first != second) args.compared[second] += std::min(last_row, args.num_rows) - first_row;
+  if (args.d == 0) return;  // all cosines are equal
   alignas(kVectorBytes) Estimates estimates;
   for (int64_t column = first_column; column < last_column; column += kColumns) {
     // Within one block, a pair belongs to its row of lower number.
@@ -318,24 +324,34 @@ void screen_blocks(const NeighborArgs<T>& args, int64_t first, int64_t second) {
 template <class T>
 void write_neighbors(const NeighborArgs<T>& args, int64_t begin, int64_t end) {
   const Workspace workspace(args);
-  for (int64_t row = begin; row < end; ++row) {
+  for (int64_t place = begin; place < end; ++place) {
+    const int64_t row = args.order[place];
     int64_t* out = args.neighbors + row * args.width;
     std::fill(out + args.k, out + args.width, int64_t{-1});
-    if (args.limits[row] == kNever) {
-      write_first_rows(args, row);
-    } else {
-      write_nearest(args, row, workspace);
+    if (args.limits[place] == kNever) {
+      write_first_rows(row, args.k, out);
+      continue;
     }
+    float limit = find_limit(args, place, args.k);
+    if (limit < args.guesses[place]) {
+      args.limits[place] = args.guesses[place] = -kNever;
+      args.counts[place] = 0;
+      screen_place(args, place);
+      limit = find_limit(args, place, args.k);
+    }
+    keep_above(args, place, std::max(limit, args.limits[place]));
+    write_nearest(args, place, workspace, out);
   }
 }
 
-#define RLMREC_FAST_INSTANTIATE(T)                                                             \
-  template int64_t find_directions(const T*, int64_t, int64_t, int64_t, int64_t, T*, int64_t); \
-  template void measure_block(const NeighborArgs<T>&, int64_t);                                \
-  template void choose_step(NeighborArgs<T>&);                                                 \
-  template void pack_block(const NeighborArgs<T>&, int64_t);                                   \
-  template void start_screen(const NeighborArgs<T>&);                                          \
-  template void screen_blocks(const NeighborArgs<T>&, int64_t, int64_t);                       \
+#define RLMREC_FAST_INSTANTIATE(T)                                                               \
+  template int64_t find_directions(const T*, int64_t, int64_t, const int32_t*, int64_t, int64_t, \
+                                   T*, int64_t);                                                 \
+  template void measure_block(const NeighborArgs<T>&, int64_t);                                  \
+  template void choose_step(NeighborArgs<T>&);                                                   \
+  template void pack_block(const NeighborArgs<T>&, int64_t);                                     \
+  template void start_screen(const NeighborArgs<T>&);                                            \
+  template void screen_blocks(const NeighborArgs<T>&, int64_t, int64_t);                         \
   template void write_neighbors(const NeighborArgs<T>&, int64_t, int64_t);
 RLMREC_FAST_INSTANTIATE(float)
 RLMREC_FAST_INSTANTIATE(double)

@@ -26,15 +26,15 @@ constexpr int64_t kCountedLeast = 8, kCountedMost = 256;
 
 using Ints = typename VectorOf<int32_t, kVectorBytes>::type;
 
-// What a row has collected: estimates, then as many row numbers.
+// What a place has collected: estimates, then as many places.
 struct Collected {
   float* estimates;
-  int32_t* rows;
+  int32_t* places;
 };
 
 struct Near {
   double cosine;
-  int32_t row;
+  int32_t row, place;
 };
 struct Nearer {
   bool operator()(const Near& a, const Near& b) const {
@@ -94,55 +94,62 @@ RLMREC_FAST_INLINE float next_below(double value) {
 }
 
 template <class T>
-Collected collected_by(const NeighborArgs<T>& args, int64_t row) {
-  float* estimates = static_cast<float*>(args.collected) + row * 2 * args.capacity;
-  // Nothing else has been stored there, and row numbers are as large as estimates.
+Collected collected_by(const NeighborArgs<T>& args, int64_t place) {
+  float* estimates = static_cast<float*>(args.collected) + place * 2 * args.capacity;
+  // Nothing else has been stored there, and places are as large as estimates.
   return {estimates, reinterpret_cast<int32_t*>(estimates + args.capacity)};
 }
 
 template <class T>
-void prefetch_direction(const NeighborArgs<T>& args, int64_t row) {
-  const T* direction = args.directions + row * args.stride;
+void prefetch_direction(const NeighborArgs<T>& args, int64_t place) {
+  const T* direction = args.directions + place * args.stride;
   for (int64_t c = 0; c < args.stride; c += kLine / static_cast<int64_t>(sizeof(T))) {
     __builtin_prefetch(direction + c);
   }
 }
 
-// The cosines of a row with the rows that are named in near.
+// The cosines of a place with those that are named in near.
 template <class T>
-void find_cosines(const NeighborArgs<T>& args, int64_t row, double* wide, Near* near,
+void find_cosines(const NeighborArgs<T>& args, int64_t place, double* wide, Near* near,
                   int64_t count) {
-  const T* direction = args.directions + row * args.stride;
+  const T* direction = args.directions + place * args.stride;
   std::copy(direction, direction + args.stride, wide);
   for (int64_t c = 0; c < count; ++c) {
     // They lie anywhere, so that the processor cannot foresee them.
-    if (c + kAhead < count) prefetch_direction(args, near[c + kAhead].row);
-    near[c].cosine = dot(wide, args.directions + near[c].row * args.stride, args.stride);
+    if (c + kAhead < count) prefetch_direction(args, near[c + kAhead].place);
+    near[c].cosine = dot(wide, args.directions + near[c].place * args.stride, args.stride);
   }
 }
 
-// The same in float32, within single_margin. Of several rows at once: one sum waits for itself.
-void find_singles(const NeighborArgs<float>& args, int64_t row, Near* near, int64_t count) {
-  constexpr int kRowsAtOnce = 4, kSums = kDirectionLanes / kPanel;
-  const float* direction = args.directions + row * args.stride;
-  for (int64_t c = 0; c < count; c += kRowsAtOnce) {
-    const float* others[kRowsAtOnce];
-    Vec<float> sums[kRowsAtOnce][kSums] = {};
-    for (int64_t i = 0; i < kRowsAtOnce; ++i) {
-      others[i] = args.directions + near[std::min(c + i, count - 1)].row * args.stride;
-      if (c + kRowsAtOnce + i < count) prefetch_direction(args, near[c + kRowsAtOnce + i].row);
+// The same in float32, within single_margin. Of several at once: one sum waits for itself.
+void find_singles(const NeighborArgs<float>& args, int64_t place, Near* near, int64_t count) {
+  constexpr int kAtOnce = 4, kSums = kDirectionLanes / kPanel;
+  const float* direction = args.directions + place * args.stride;
+  const auto direction_of = [&](int64_t c) {
+    return args.directions + near[std::min(c, count - 1)].place * args.stride;
+  };
+  for (int64_t c = 0; c < count; c += kAtOnce) {
+    const float *others[kAtOnce], *next[kAtOnce];
+    for (int i = 0; i < kAtOnce; ++i) {
+      others[i] = direction_of(c + i);
+      next[i] = direction_of(c + i + kAtOnce);
     }
+    Vec<float> sums[kAtOnce][kSums] = {};
     for (int64_t column = 0; column < args.stride; column += kDirectionLanes) {
+      static_assert(kDirectionLanes * sizeof(float) == kLine);
+#pragma GCC unroll 4
+      for (int i = 0; i < kAtOnce; ++i) __builtin_prefetch(next[i] + column);
 #pragma GCC unroll 4
       for (int s = 0; s < kSums; ++s) {
-        const int64_t place = column + s * kPanel;
-        const Vec<float> own = load(direction + place);
+        const Vec<float> own = load(direction + column + s * kPanel);
 #pragma GCC unroll 4
-        for (int i = 0; i < kRowsAtOnce; ++i) sums[i][s] += own * load(others[i] + place);
+        for (int i = 0; i < kAtOnce; ++i) {
+          sums[i][s] += own * load(others[i] + column + s * kPanel);
+        }
       }
     }
 #pragma GCC unroll 4
-    for (int i = 0; i < kRowsAtOnce; ++i) {
+    for (int i = 0; i < kAtOnce; ++i) {
       for (int s = 1; s < kSums; ++s) sums[i][0] += sums[i][s];
       if (c + i < count) near[c + i].cosine = horizontal_sum<float>(sums[i][0]);
     }
@@ -159,6 +166,7 @@ double single_margin(int64_t stride) {
 template <class Key>
 void sort_near(Near* near, int64_t count, const Workspace& workspace) {
   if (count < kCountedLeast || count > kCountedMost) return std::sort(near, near + count, Nearer{});
+  constexpr int kHalf = 4 * sizeof(Key);  // bits: a lane has room for two counts
   Key keys[kCountedMost];
   const int64_t padded = (count + kLanes<Key> - 1) / kLanes<Key> * kLanes<Key>;
   for (int64_t c = 0; c < padded; ++c) {
@@ -166,17 +174,19 @@ void sort_near(Near* near, int64_t count, const Workspace& workspace) {
   }
   for (int64_t c = 0; c < count; ++c) {
     const Key own = keys[c];
-    LaneIndices<Key> above = {}, equal = {};
+    LaneIndices<Key> above = {}, not_below = {};
     for (int64_t i = 0; i < padded; i += kLanes<Key>) {
       above -= load(keys + i) > own;
-      equal -= load(keys + i) == own;
+      not_below -= load(keys + i) >= own;
     }
-    int64_t place = 0, ties = 0;
-    for (int lane = 0; lane < kLanes<Key>; ++lane) place += above[lane], ties += equal[lane];
-    if (ties > 1) {
-      for (int64_t i = 0; i < count; ++i) place += keys[i] == own && near[i].row < near[c].row;
+    const LaneIndices<Key> lanes = above + (not_below << kHalf);
+    int64_t both = 0;
+    for (int lane = 0; lane < kLanes<Key>; ++lane) both += lanes[lane];
+    int64_t rank = both & ((int64_t{1} << kHalf) - 1);
+    if ((both >> kHalf) - rank > 1) {
+      for (int64_t i = 0; i < count; ++i) rank += keys[i] == own && near[i].row < near[c].row;
     }
-    workspace.sorted[place] = near[c];
+    workspace.sorted[rank] = near[c];
   }
   std::copy(workspace.sorted.get(), workspace.sorted.get() + count, near);
 }
@@ -204,21 +214,21 @@ RLMREC_FAST_INLINE uint32_t lanes_at_least(Vec<float> a, Vec<float> b) {
 // Writes the marked lanes one after another. What is written behind them means nothing, but there
 // must be room for all.
 RLMREC_FAST_INLINE void store_marked(Vec<float> values, Ints numbers, uint32_t marked,
-                                     float* estimates, int32_t* rows) {
+                                     float* estimates, int32_t* places) {
 #if defined(__AVX512F__)
   const auto mask = static_cast<__mmask16>(marked);
   _mm512_storeu_ps(estimates, _mm512_maskz_compress_ps(mask, values));
-  _mm512_storeu_si512(rows, _mm512_maskz_compress_epi32(mask, load_bits<__m512i>(&numbers)));
+  _mm512_storeu_si512(places, _mm512_maskz_compress_epi32(mask, load_bits<__m512i>(&numbers)));
 #elif defined(__AVX2__)
   const __m256i lanes = marked_first(marked);
   const __m256i kept = _mm256_permutevar8x32_epi32(load_bits<__m256i>(&numbers), lanes);
   store(estimates, _mm256_permutevar8x32_ps(values, lanes));
-  std::memcpy(rows, &kept, sizeof kept);
+  std::memcpy(places, &kept, sizeof kept);
 #else
   int count = 0;
   for (int lane = 0; lane < kPanel; ++lane) {
     estimates[count] = values[lane];
-    rows[count] = numbers[lane];
+    places[count] = numbers[lane];
     count += static_cast<int>(marked >> lane & 1);
   }
 #endif
@@ -232,7 +242,7 @@ RLMREC_FAST_INLINE int64_t count_at_least(const float* values, int64_t padded, f
   return total;
 }
 
-// A number that at least k of count > k values are not below: nor more than `most`, if there is
+// A number that at least k of count >= k values are not below: nor more than `most`, if there is
 // one. There must be room for a panel of values.
 float find_kth(float* values, int64_t count, int64_t k, int64_t most) {
   const int64_t padded = (count + kPanel - 1) / kPanel * kPanel;
@@ -258,103 +268,129 @@ float find_kth(float* values, int64_t count, int64_t k, int64_t most) {
   }
 }
 
-// Drops what cannot be among the k nearest, judging by estimates, and raises the limit.
+// The limit that the rank-th highest of a place's estimates sets: so many cosines are at least that
+// estimate less a margin, and no other one is above its own and one.
 template <class T>
-void drop_by_estimate(const NeighborArgs<T>& args, int64_t row) {
-  const int64_t k = args.k, count = args.counts[row];
-  if (count <= k) return;
-  const auto [estimates, rows] = collected_by(args, row);
-  const double kth = find_kth(estimates, count, k, k + k / 16);
-  // k cosines are at least this estimate less a margin, and no other one is above its own and one.
-  const float limit = std::max(args.limits[row], next_below(kth - 2.0 * args.margins[row]));
+float find_limit(const NeighborArgs<T>& args, int64_t place, int64_t rank) {
+  const int64_t count = args.counts[place];
+  if (count < rank) return -kNever;
+  float* estimates = collected_by(args, place).estimates;
+  const double lowest = find_kth(estimates, count, rank, rank + rank / 32);
+  return next_below(lowest - 2.0 * args.margins[place]);
+}
+
+// Drops what lies below a limit.
+template <class T>
+void keep_above(const NeighborArgs<T>& args, int64_t place, float limit) {
+  const int64_t count = args.counts[place];
+  const auto [estimates, places] = collected_by(args, place);
+  std::fill(estimates + count, estimates + (count + kPanel - 1) / kPanel * kPanel, -kNever);
   int32_t kept = 0;
-  for (int64_t c = 0; c < count; c += kPanel) {  // behind the last one there is -kNever
+  for (int64_t c = 0; c < count; c += kPanel) {
     const Vec<float> values = load(estimates + c);
     const uint32_t marked = lanes_at_least(values, broadcast<float>(limit));
-    store_marked(values, load_bits<Ints>(rows + c), marked, estimates + kept, rows + kept);
+    store_marked(values, load_bits<Ints>(places + c), marked, estimates + kept, places + kept);
     kept += __builtin_popcount(marked);
   }
-  args.limits[row] = limit;
-  args.counts[row] = kept;
+  args.limits[place] = limit;
+  args.counts[place] = kept;
+}
+
+// Writes what a place has collected.
+template <class T>
+int64_t read_collected(const NeighborArgs<T>& args, int64_t place, Near* near) {
+  const int32_t* places = collected_by(args, place).places;
+  const int64_t count = args.counts[place];
+  for (int64_t c = 0; c < count; ++c) near[c] = {0, args.order[places[c]], places[c]};
+  return count;
 }
 
 // Keeps the k nearest of what is collected, by cosine.
 template <class T>
-void drop_by_cosine(const NeighborArgs<T>& args, int64_t row) {
+void drop_by_cosine(const NeighborArgs<T>& args, int64_t place) {
   const Workspace workspace(args);
   Near* near = workspace.near.get();
-  const int64_t count = args.counts[row];
-  const auto [estimates, rows] = collected_by(args, row);
-  for (int64_t c = 0; c < count; ++c) near[c].row = rows[c];
-  find_cosines(args, row, workspace.direction.get(), near, count);
+  const int64_t count = read_collected(args, place, near);
+  find_cosines(args, place, workspace.direction.get(), near, count);
   std::nth_element(near, near + (args.k - 1), near + count, Nearer{});
+  const auto [estimates, places] = collected_by(args, place);
   for (int64_t c = 0; c < args.k; ++c) {
     estimates[c] = static_cast<float>(near[c].cosine);
-    rows[c] = near[c].row;
+    places[c] = near[c].place;
   }
-  args.counts[row] = static_cast<int32_t>(args.k);
+  args.counts[place] = static_cast<int32_t>(args.k);
   const double kth = near[args.k - 1].cosine;
-  args.limits[row] = std::max(args.limits[row], next_below(kth - args.margins[row]));
+  args.limits[place] = std::max(args.limits[place], next_below(kth - args.margins[place]));
 }
 
-// Once a row has no room for another panel.
+// How many of the k nearest of a place are among those that it has been compared with: hardly ever
+// more (once in a thousand times), if their order is random.
 template <class T>
-__attribute__((noinline, cold)) void make_room(const NeighborArgs<T>& args, int64_t row) {
-  drop_by_estimate(args, row);
+int64_t likely_rank(const NeighborArgs<T>& args, int64_t place) {
+  // Without a limit it has collected all of them.
+  const int64_t compared =
+      args.limits[place] == -kNever ? args.counts[place] : args.compared[place / kNeighborBlock];
+  const double mean = static_cast<double>(compared) / static_cast<double>(args.num_rows) *
+                      static_cast<double>(args.k);
+  const double rank = mean + 3 * std::sqrt(mean) + 4;
+  return rank < static_cast<double>(args.k) ? static_cast<int64_t>(rank) : args.k;
+}
+
+// Once a place has no room for another panel.
+template <class T>
+__attribute__((noinline, cold)) void make_room(const NeighborArgs<T>& args, int64_t place) {
+  const int64_t rank = likely_rank(args, place);
+  const float limit = find_limit(args, place, rank);
+  if (limit > args.limits[place]) {
+    keep_above(args, place, limit);
+    if (rank < args.k) args.guesses[place] = limit;
+  }
   // Where margins leave too many, such as of equal rows, only cosines can tell.
   const int64_t most = args.capacity - kCollectedLanes;
-  if (args.counts[row] > (args.k + most) / 2) drop_by_cosine(args, row);
+  if (args.counts[place] > (args.k + most) / 2) drop_by_cosine(args, place);
 }
 
-// Collects a pair for one of its rows.
+// Collects a pair for one of its places.
 template <class T>
-RLMREC_FAST_INLINE void take(const NeighborArgs<T>& args, int64_t row, int64_t other,
+RLMREC_FAST_INLINE void take(const NeighborArgs<T>& args, int64_t place, int64_t other,
                              float estimate) {
-  const auto [estimates, rows] = collected_by(args, row);
-  const int32_t count = args.counts[row];
+  const auto [estimates, places] = collected_by(args, place);
+  const int32_t count = args.counts[place];
   estimates[count] = estimate;
-  rows[count] = static_cast<int32_t>(other);
-  args.counts[row] = count + 1;
-  if (count >= args.capacity - kCollectedLanes) make_room(args, row);
+  places[count] = static_cast<int32_t>(other);
+  args.counts[place] = count + 1;
+  if (count >= args.capacity - kCollectedLanes) make_room(args, place);
 }
 
-// Calls work(begin, end) for every run that begins in [first, last): of numbers in falling order,
+// Calls work(begin, end) for every run that begins among the first k: of numbers in falling order,
 // each at most `apart` below the one before.
 template <class Work>
-void for_runs(const Near* near, int64_t first, int64_t last, int64_t count, double apart,
-              Work work) {
-  for (int64_t begin = first, end; begin < last; begin = end) {
+void for_runs(const Near* near, int64_t k, int64_t count, double apart, Work work) {
+  for (int64_t begin = 0, end; begin < k; begin = end) {
     for (end = begin + 1; end < count && near[end - 1].cosine - near[end].cosine <= apart;) ++end;
     if (end - begin > 1) work(begin, end);
   }
 }
 
-// The k nearest of what a row has collected. Estimates that lie further apart than both margins
-// tell rows apart; those that do not form runs, of which cosines are computed: of float32 tables in
-// float32 first, which leaves few runs.
+// The k nearest of what a place has collected. Of float32 tables cosines are computed in float32
+// first: those that lie further apart than both can be wrong tell rows apart, and few do not.
 template <class T>
-void write_nearest(const NeighborArgs<T>& args, int64_t row, const Workspace& workspace) {
+void write_nearest(const NeighborArgs<T>& args, int64_t place, const Workspace& workspace,
+                   int64_t* out) {
   Near* near = workspace.near.get();
-  drop_by_estimate(args, row);
-  const auto [estimates, rows] = collected_by(args, row);
-  const int64_t count = args.counts[row], k = args.k;
-  for (int64_t c = 0; c < count; ++c) near[c] = {estimates[c], rows[c]};
-  sort_near<float>(near, count, workspace);
+  const int64_t count = read_collected(args, place, near);
   const auto settle = [&](int64_t begin, int64_t end) {
-    find_cosines(args, row, workspace.direction.get(), near + begin, end - begin);
+    find_cosines(args, place, workspace.direction.get(), near + begin, end - begin);
     sort_near<double>(near + begin, end - begin, workspace);
   };
-  for_runs(near, 0, k, count, 2.0 * args.margins[row], [&](int64_t begin, int64_t end) {
-    if constexpr (std::is_same_v<T, float>) {
-      find_singles(args, row, near + begin, end - begin);
-      sort_near<float>(near + begin, end - begin, workspace);
-      for_runs(near, begin, std::min(k, end), end, 2.0 * single_margin(args.stride), settle);
-    } else {
-      settle(begin, end);
-    }
-  });
-  int64_t* out = args.neighbors + row * args.width;
-  for (int64_t j = 0; j < k; ++j) out[j] = near[j].row;
+  if constexpr (std::is_same_v<T, float>) {
+    find_singles(args, place, near, count);
+    sort_near<float>(near, count, workspace);
+    for_runs(near, args.k, count, 2.0 * single_margin(args.stride), settle);
+  } else {
+    settle(0, count);
+  }
+  for (int64_t j = 0; j < args.k; ++j) out[j] = near[j].row;
 }
 
 }  // namespace

@@ -1,9 +1,11 @@
 // Nearest rows and their overlap against brute force.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <set>
 #include <utility>
@@ -23,22 +25,26 @@ using namespace rlmrec_fast;
 template <class T>
 struct Problem {
   std::int64_t n, d, k, blocks, padded;
+  std::vector<std::int32_t> order;
   std::vector<T> directions;
   std::vector<double> mean;
-  std::vector<float> shifts, radii, steps, errors, margins, limits;
+  std::vector<float> shifts, radii, steps, errors, margins, limits, guesses;
   std::vector<std::int32_t> counts;
+  std::vector<std::int64_t> compared;
   std::vector<std::int16_t> integers;
   std::vector<std::uint64_t> collected;
   std::vector<std::int64_t> neighbors;
+  std::int64_t guesses_made = 0, guesses_wrong = 0;
   NeighborArgs<T> args{};
 
   Problem(const std::vector<T>& table, std::int64_t stride, std::int64_t rows, std::int64_t columns,
-          std::int64_t width, std::int64_t capacity)
+          std::int64_t width, std::int64_t capacity, std::vector<std::int32_t> rows_in_order)
       : n(rows),
         d(columns),
         k(std::min(width, rows - 1)),
         blocks(neighbor_blocks(rows)),
-        padded(blocks * kNeighborBlock) {
+        padded(blocks * kNeighborBlock),
+        order(std::move(rows_in_order)) {
     args.num_rows = n;
     args.d = d;
     args.k = k;
@@ -47,8 +53,9 @@ struct Problem {
     args.capacity = capacity;
     directions.resize(n * args.stride);
     args.directions = directions.data();
-    CHECK(RLMREC_FAST_CALL(find_directions, table.data(), stride, d, 0, n, directions.data(),
-                           args.stride) == -1);
+    args.order = order.data();
+    CHECK(RLMREC_FAST_CALL(find_directions, table.data(), stride, d, order.data(), 0, n,
+                           directions.data(), args.stride) == -1);
     mean.assign(args.stride, 0);
     for (std::int64_t c = 0; c < d; ++c) {
       for (std::int64_t row = 0; row < n; ++row) mean[c] += directions[row * args.stride + c];
@@ -58,12 +65,15 @@ struct Problem {
     for (auto [field, values] :
          {std::pair{&args.shifts, &shifts}, std::pair{&args.radii, &radii},
           std::pair{&args.steps, &steps}, std::pair{&args.errors, &errors},
-          std::pair{&args.margins, &margins}, std::pair{&args.limits, &limits}}) {
+          std::pair{&args.margins, &margins}, std::pair{&args.limits, &limits},
+          std::pair{&args.guesses, &guesses}}) {
       values->assign(padded, std::numeric_limits<float>::quiet_NaN());
       *field = values->data();
     }
     counts.assign(padded, 0);
     args.counts = counts.data();
+    compared.assign(blocks, -7);
+    args.compared = compared.data();
     integers.assign(padded * ((d + 1) / 2 * 2), 30000);
     args.integers = integers.data();
     collected.resize(n * capacity);
@@ -87,13 +97,19 @@ struct Problem {
       RLMREC_FAST_CALL(screen_blocks, args, a, b);
       for (const std::int32_t count : counts) CHECK(count <= args.capacity - kCollectedLanes);
     }
-    for (std::int64_t row = 0; row < n; row += 50) {
-      RLMREC_FAST_CALL(write_neighbors, args, row, std::min(n, row + 50));
+    for (const std::int64_t most : compared) CHECK(most == n);
+    const std::vector<float> guessed = guesses;
+    for (std::int64_t place = 0; place < n; place += 50) {
+      RLMREC_FAST_CALL(write_neighbors, args, place, std::min(n, place + 50));
+    }
+    for (std::int64_t place = 0; place < n; ++place) {
+      guesses_made += std::isfinite(guessed[place]);
+      guesses_wrong += guessed[place] != guesses[place];
     }
   }
 
-  // As the contract has it: column c is added to sum c mod kDirectionLanes, and halves to each
-  // other.
+  // Of two places. As the contract has it: column c is added to sum c mod kDirectionLanes, and
+  // halves to each other.
   double cosine(std::int64_t a, std::int64_t b) const {
     double sums[kDirectionLanes] = {};
     for (std::int64_t c = 0; c < args.stride; ++c) {
@@ -109,22 +125,24 @@ struct Problem {
   // Products of doubles are rounded, or not, as the instruction set has it.
   void check_against_brute_force() const {
     const double tolerance = std::is_same_v<T, double> ? 1e-14 : 0;
-    for (std::int64_t row = 0; row < n; ++row) {
+    std::vector<std::int64_t> place_of(n);
+    for (std::int64_t place = 0; place < n; ++place) place_of[order[place]] = place;
+    for (std::int64_t place = 0; place < n; ++place) {
       std::vector<std::pair<double, std::int64_t>> expected;
       for (std::int64_t other = 0; other < n; ++other) {
-        if (other != row) expected.push_back({-cosine(row, other), other});
+        if (other != place) expected.push_back({-cosine(place, other), order[other]});
       }
       std::sort(expected.begin(), expected.end());
       std::set<std::int64_t> found;
       for (std::int64_t j = 0; j < args.width; ++j) {
-        const std::int64_t id = neighbors[row * args.width + j];
+        const std::int64_t id = neighbors[order[place] * args.width + j];
         if (j >= k) {
           CHECK(id == -1);
         } else if (tolerance == 0) {
           CHECK(id == expected[j].second);
         } else {
-          CHECK(id >= 0 && id < n && id != row && found.insert(id).second);
-          CHECK_NEAR(cosine(row, id), -expected[j].first, tolerance);
+          CHECK(id >= 0 && id < n && id != order[place] && found.insert(id).second);
+          CHECK_NEAR(cosine(place, place_of[id]), -expected[j].first, tolerance);
         }
       }
     }
@@ -136,6 +154,13 @@ struct Problem {
     for (const std::int16_t value : integers) CHECK(value >= -32767 && value <= 32767);
   }
 };
+
+std::vector<std::int32_t> shuffled(std::int64_t n) {
+  std::vector<std::int32_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  std::shuffle(order.begin(), order.end(), std::mt19937(static_cast<unsigned>(n)));
+  return order;
+}
 
 enum class Kind { random, alike, equal, zeros, signs };
 
@@ -159,7 +184,7 @@ void check_neighbors(Kind kind, std::int64_t n, std::int64_t d, std::int64_t wid
   const std::int64_t stride = d + 2;
   const std::int64_t k = std::min(width, n - 1);
   Problem<T> problem(make_table<T>(kind, n, stride), stride, n, d, width,
-                     (std::min(k + slack, n) / 16 + 2) * 16);
+                     (std::min(k + slack, n) / 16 + 2) * 16, shuffled(n));
   problem.run(static_cast<unsigned>(n + d));
   problem.check_margins();
   problem.check_against_brute_force();
@@ -191,21 +216,44 @@ TEST(estimates_stay_within_their_margins) {
   const std::int64_t n = 60, d = 31;
   for (const Kind kind : {Kind::random, Kind::alike, Kind::zeros}) {
     // Nothing is dropped, so that every estimate can be looked at.
-    Problem<float> p(make_table<float>(kind, n, d), d, n, d, n - 1, 80);
+    Problem<float> p(make_table<float>(kind, n, d), d, n, d, n - 1, 80, shuffled(n));
     p.run(1);
-    for (std::int64_t row = 0; row < n; ++row) {
-      if (p.limits[row] == std::numeric_limits<float>::infinity()) continue;
-      CHECK(p.counts[row] == n - 1);
+    for (std::int64_t place = 0; place < n; ++place) {
+      if (p.limits[place] == std::numeric_limits<float>::infinity()) continue;
+      CHECK(p.counts[place] == n - 1);
       for (std::int64_t c = 0; c < n - 1; ++c) {
         float estimate;
         std::int32_t other;
-        const auto* own = reinterpret_cast<const char*>(&p.collected[row * 80]);
+        const auto* own = reinterpret_cast<const char*>(&p.collected[place * 80]);
         std::memcpy(&estimate, own + 4 * c, 4);
         std::memcpy(&other, own + 4 * (80 + c), 4);
-        CHECK_NEAR(estimate, p.cosine(row, other), p.margins[row]);
+        CHECK_NEAR(estimate, p.cosine(place, other), p.margins[place]);
       }
     }
   }
+}
+
+TEST(neighbors_where_the_order_misleads) {
+  // Rows along a curve: in this order a place first meets its nearest ones, in its own block.
+  const std::int64_t n = 1500, d = 6, k = 40;
+  std::vector<float> table(n * d);
+  for (std::int64_t row = 0; row < n; ++row) {
+    for (std::int64_t c = 0; c < d; ++c) {
+      const double angle = 1.5 * static_cast<double>(row * (c / 2 + 1)) / n;
+      table[row * d + c] = static_cast<float>(c % 2 == 0 ? std::cos(angle) : std::sin(angle));
+    }
+  }
+  std::vector<std::int32_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  Problem<float> misled(table, d, n, d, k, 80, order);
+  misled.run(2);
+  misled.check_against_brute_force();
+  CHECK(misled.guesses_wrong > n / 10);
+
+  Problem<float> problem(table, d, n, d, k, 80, shuffled(n));
+  problem.run(2);
+  problem.check_against_brute_force();
+  CHECK(problem.guesses_made == n && problem.guesses_wrong < n / 100);
 }
 
 TEST(directions_of_large_small_and_wrong_rows) {
@@ -214,19 +262,21 @@ TEST(directions_of_large_small_and_wrong_rows) {
   const std::vector<float> table{3 * 1e-45f, -4 * 1e-45f, large, large, 0,        0,
                                  1,          7,           7,     nan,   infinity, 1};
   std::vector<float> out(6 * kDirectionLanes, 5.0f);
-  CHECK(RLMREC_FAST_CALL(find_directions, table.data(), 2, 2, 0, 4, out.data(), kDirectionLanes) ==
-        -1);
+  const std::vector<std::int32_t> order{2, 0, 3, 1, 5, 4};
+  CHECK(RLMREC_FAST_CALL(find_directions, table.data(), 2, 2, order.data(), 0, 4, out.data(),
+                         kDirectionLanes) == -1);
   const std::vector<float> expected{0.6f, -0.8f, 0.70710678f, 0.70710678f,
                                     0,    0,     0.14142136f, 0.98994949f};
   for (int row = 0; row < 4; ++row) {
     for (int c = 0; c < kDirectionLanes; ++c) {
-      const float wanted = c < 2 ? expected[2 * row + c] : 0;
+      const float wanted = c < 2 ? expected[2 * order[row] + c] : 0;
       CHECK_NEAR(out[row * kDirectionLanes + c], wanted, c < 2 ? 3e-8 : 0);
     }
   }
-  for (const std::int64_t first : {0, 4, 5}) {
-    CHECK(RLMREC_FAST_CALL(find_directions, table.data(), 2, 2, first, 6, out.data(),
-                           kDirectionLanes) == std::max<std::int64_t>(first, 4));
+  for (const auto [first, last, wrong] :
+       {std::array{0, 6, 4}, std::array{4, 6, 4}, std::array{0, 5, 5}, std::array{5, 6, 4}}) {
+    CHECK(RLMREC_FAST_CALL(find_directions, table.data(), 2, 2, order.data(), first, last,
+                           out.data(), kDirectionLanes) == wrong);
   }
 }
 

@@ -1,4 +1,6 @@
 // Directions, nearest rows and overlaps against the CPU's.
+#include <numeric>
+
 #include "common/cpu_features.h"
 #include "cpu/neighbors.h"
 #include "cpu/overlap.h"
@@ -56,8 +58,10 @@ void compare(int64_t rows, int64_t d, int64_t k, double tolerance) {
   const Found<T> found(table, rows, stride, d);
   const int64_t padded = (d + kDirectionLanes - 1) / kDirectionLanes * kDirectionLanes;
   std::vector<T> twin(static_cast<size_t>(rows * padded));
-  CHECK(RLMREC_FAST_CALL(find_directions, table.data(), stride, d, 0, rows, twin.data(), padded) ==
-        -1);
+  std::vector<int32_t> order(static_cast<size_t>(rows));
+  std::iota(order.begin(), order.end(), 0);
+  CHECK(RLMREC_FAST_CALL(find_directions, table.data(), stride, d, order.data(), 0, rows,
+                         twin.data(), padded) == -1);
   std::vector<double> wanted;
   std::vector<int64_t> nearest;
   for (int64_t row = 0; row < rows; ++row) {
