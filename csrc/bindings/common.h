@@ -100,7 +100,11 @@ void parallel_parts(int64_t num_parts, Work work) {
 }
 
 inline void check_ids(const int64_t* ids, int64_t count, int64_t size, const char* name) {
-  for (int64_t i = 0; i < count; ++i) {
+  // Several at a time, as nearly all calls find nothing; then which one it was.
+  const auto end = static_cast<uint64_t>(size);
+  bool wrong = false;
+  for (int64_t i = 0; i < count; ++i) wrong |= static_cast<uint64_t>(ids[i]) >= end;
+  for (int64_t i = 0; wrong && i < count; ++i) {
     check(ids[i] >= 0 && ids[i] < size, name, " must be in [0, ", size, ") (got ", ids[i],
           " at position ", i, ")");
   }

@@ -25,7 +25,7 @@ std::tuple<Tensor, Tensor, Tensor> distinct(const Tensor& ids_, int64_t size, bo
   if (num_ids > 0) {
     auto* row = mutable_data<int64_t>(rows);
     auto* count = mutable_data<int64_t>(counts);
-    place_ids(id, num_ids, size, occurrences.get(), row, mutable_data<int64_t>(places), count);
+    place_ids(id, num_ids, found, occurrences.get(), row, mutable_data<int64_t>(places), count);
     std::fill(row + found, row + num_rows, row[found - 1]);
     std::fill(count + found, count + num_rows, int64_t{0});
   }

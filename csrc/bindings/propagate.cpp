@@ -19,39 +19,53 @@ struct Graph : Matrix {
   }
 };
 
-// The columns that dropout keeps, for all layers of one pass.
-struct Dropout {
+// What is kept of a matrix's entries.
+struct KeptEdges {
   Scratch<int32_t> columns;
   Scratch<int64_t> row_begin, row_end, part_end;
 
-  Dropout(const Graph& graph, uint64_t seed, double keep_rate, bool transpose) {
-    if (keep_rate >= 1) return;
-    columns = Scratch<int32_t>(graph.columns.numel());
-    row_begin = Scratch<int64_t>(graph.num_rows);
-    row_end = Scratch<int64_t>(graph.num_rows);
-    part_end = Scratch<int64_t>(graph.num_parts);
-    DropoutArgs args{const_data<int64_t>(graph.offsets),
-                     const_data<int32_t>(graph.columns),
-                     const_data<int64_t>(graph.partition),
-                     graph.num_rows,
-                     kChunk,
-                     child_seed(seed, 0),
-                     keep_rate,
-                     transpose,
-                     columns.get(),
-                     row_begin.get(),
-                     row_end.get(),
-                     part_end.get()};
-    parallel_parts(graph.num_parts,
-                   [&](int64_t part) { RLMREC_FAST_CALL(drop_edges, args, part, part + 1); });
+  void reserve(int64_t num_entries, int64_t num_rows, int64_t num_parts) {
+    columns = Scratch<int32_t>(num_entries);
+    row_begin = Scratch<int64_t>(num_rows);
+    row_end = Scratch<int64_t>(num_rows);
+    part_end = Scratch<int64_t>(num_parts);
+  }
+
+  template <class T>
+  void set(PropagateArgs<T>& args) const {
+    args.columns = columns.get();
+    args.row_begin = row_begin.get();
+    args.row_end = row_end.get();
+    args.part_end = part_end.get();
   }
 };
+
+// The columns that dropout keeps, for all layers of one pass.
+KeptEdges drop(const Graph& graph, uint64_t seed, double keep_rate, bool transpose) {
+  KeptEdges kept;
+  kept.reserve(graph.columns.numel(), graph.num_rows, graph.num_parts);
+  DropoutArgs args{const_data<int64_t>(graph.offsets),
+                   const_data<int32_t>(graph.columns),
+                   const_data<int64_t>(graph.partition),
+                   graph.num_rows,
+                   kChunk,
+                   child_seed(seed, 0),
+                   keep_rate,
+                   transpose,
+                   kept.columns.get(),
+                   kept.row_begin.get(),
+                   kept.row_end.get(),
+                   kept.part_end.get()};
+  parallel_parts(graph.num_parts,
+                 [&](int64_t part) { RLMREC_FAST_CALL(drop_edges, args, part, part + 1); });
+  return kept;
+}
 
 // The layers of one operator call (bindings/propagate_layers.h).
 template <class T>
 struct Layers {
   PropagateArgs<T> args;
-  Dropout dropout;
+  KeptEdges kept;
   const int64_t* rows = nullptr;
   int64_t num_nodes, num_wanted, d;
   double noise = 0;
@@ -60,16 +74,12 @@ struct Layers {
   Scratch<T> buffers[2];
 
   Layers(const Graph& graph, uint64_t seed_, double keep_rate, bool transpose, int64_t d_)
-      : dropout(graph, seed_, keep_rate, transpose),
-        num_nodes(graph.num_rows),
-        num_wanted(graph.num_rows),
-        d(d_),
-        seed(seed_) {
+      : num_nodes(graph.num_rows), num_wanted(graph.num_rows), d(d_), seed(seed_) {
     args = graph.args<T>();
-    if (dropout.columns) args.columns = dropout.columns.get();
-    args.row_begin = dropout.row_begin.get();
-    args.row_end = dropout.row_end.get();
-    args.part_end = dropout.part_end.get();
+    if (keep_rate < 1) {
+      kept = drop(graph, seed, keep_rate, transpose);
+      kept.set(args);
+    }
     args.column_scale = args.row_scale = const_data<Accumulate<T>>(graph.scale);
     args.d = d;
   }
@@ -79,7 +89,7 @@ struct Layers {
     if (!table) table = Scratch<T>(num_nodes * d);
     return table.get();
   }
-  Scratch<T> new_table(bool needed = true) const { return Scratch<T>(needed ? num_nodes * d : 0); }
+  Scratch<T> new_table() const { return Scratch<T>(num_nodes * d); }
 
   PropagateArgs<T> layer_args(int64_t layer, Table<T> x, T* y, int64_t y_stride) const {
     PropagateArgs<T> layer_args = args;
@@ -168,18 +178,24 @@ template <class T>
 struct Gradients {
   Table<T> table;
   Scratch<int32_t> places;
+  Scratch<Accumulate<T>> scale;  // by place
   Scratch<T> all;
+  KeptEdges kept;
 
-  Gradients(const Tensor& grad, const Rows& rows, int64_t num_nodes)
+  Gradients(const Tensor& grad, const Rows& rows, const Graph& graph)
       : table{const_data<T>(grad), grad.stride(0)} {
     if (!rows.given) return;
+    const int64_t num_nodes = graph.num_rows;
     places = Scratch<int32_t>(num_nodes);
     std::fill(places.get(), places.get() + num_nodes, -1);
+    scale = Scratch<Accumulate<T>>(rows.count);
+    const auto* node_scale = const_data<Accumulate<T>>(graph.scale);
     bool repeated = false;
     for (int64_t i = 0; i < rows.count; ++i) {
       int32_t& place = places.get()[rows.data[i]];
       repeated = repeated || place >= 0;
       place = static_cast<int32_t>(i);
+      scale.get()[i] = node_scale[rows.data[i]];
     }
     if (!repeated) return;
     places = {};
@@ -190,23 +206,37 @@ struct Gradients {
     table = {all.get(), grad.size(1)};
   }
 
-  bool is_spread() const { return !places; }
-
-  Table<T> spread(int64_t column, const Layers<T>& layers, T* out) const {
+  void copy(const Layers<T>& layers, T* y) const {
     const int64_t d = layers.d, num_nodes = layers.num_nodes;
-    const T* from = table.data + column;
-    if (!places) return {from, table.stride};
+    if (!places) return Layers<T>::copy_rows(table, nullptr, num_nodes, d, y, d);
     torch::stable::parallel_for(0, num_nodes, 1024, [&](int64_t begin, int64_t end) {
       for (int64_t node = begin; node < end; ++node) {
         const int64_t place = places.get()[node];
         if (place < 0) {
-          std::fill(out + node * d, out + (node + 1) * d, T{});
+          std::fill(y + node * d, y + (node + 1) * d, T{});
         } else {
-          std::copy(from + place * table.stride, from + place * table.stride + d, out + node * d);
+          std::copy_n(table.data + place * table.stride, d, y + node * d);
         }
       }
     });
-    return {out, d};
+  }
+
+  // Entries of nodes that have no gradient add nothing: they are left out.
+  void set_x(PropagateArgs<T>& args, int64_t column) {
+    args.x = table.data + column;
+    args.x_stride = table.stride;
+    if (!places) return;
+    kept.reserve(args.offsets[args.num_rows], args.num_rows, args.num_parts);
+    const PlaceArgs place_args{args.offsets,       args.columns,         args.partition,
+                               args.num_rows,      args.chunk,           args.row_begin,
+                               args.row_end,       args.part_end,        places.get(),
+                               kept.columns.get(), kept.row_begin.get(), kept.row_end.get(),
+                               kept.part_end.get()};
+    parallel_parts(args.num_parts, [&](int64_t part) {
+      RLMREC_FAST_CALL(place_edges, place_args, part, part + 1);
+    });
+    kept.set(args);
+    args.column_scale = scale.get();
   }
 
   void set_base(PropagateArgs<T>& args, int64_t column) const {
@@ -236,7 +266,7 @@ Tensor propagate_backward(const Tensor& grad_, const Tensor& offsets, const Tens
   dispatch_storage(grad, "propagate_backward: grad", [&](auto type) {
     using T = decltype(type);
     check_scale<T>(graph);
-    const Gradients<T> gradients(grad, rows, graph.num_rows);
+    Gradients<T> gradients(grad, rows, graph);
     Layers<T> layers(graph, read_seed(seed, "propagate_backward"), keep_rate, !transpose, d);
     run_propagate_backward(layers, gradients, combine, num_layers, mutable_data<T>(y));
   });

@@ -7,7 +7,7 @@
 //   run_all(args), run_wanted(args)     the layer for all rows; for those wanted
 //   copy_rows(x, rows, count, d, y, y_stride)
 //   buffer(layer)                       one of two tables of all nodes, which take turns
-//   new_table()                         one more table; has get()
+//   new_table()                         one more table of all nodes; has get()
 #pragma once
 
 #include <cstdint>
@@ -136,31 +136,26 @@ void run_propagate(Layers& layers, Table<T> x, Combine combine, bool noisy, int6
 // The adjoint, from the gradients of the wanted rows to y, the gradients of all nodes; layers has
 // the mask transposed and all rows wanted. Gradients has
 //
-//   table                      the gradients as they came, or of all nodes
-//   is_spread()                whether table has a row for every node
-//   spread(column, layers, out)   d columns of all nodes, written to out if they are not there yet
-//   set_base(args, column)     adds the gradients from `column` on to a layer
+//   copy(layers, y)          d columns of all nodes
+//   set_x(args, column)      makes the gradients from `column` on what a layer propagates
+//   set_base(args, column)   adds the gradients from `column` on to a layer
 template <class Layers, class Gradients, class T>
-void run_propagate_backward(Layers& layers, const Gradients& grad, Combine combine,
-                            int64_t num_layers, T* y) {
-  const int64_t num_nodes = layers.num_nodes, d = layers.d;
-  if (combine != Combine::concat) {
-    const auto all = layers.new_table(!grad.is_spread());
-    const Table<T> table = grad.spread(0, layers, all.get());
-    if (num_layers == 0) return layers.copy_rows(table, nullptr, num_nodes, d, y, d);
-    const double factor = combine_factor(combine, num_layers);
-    return run_linear(layers, table, combine != Combine::last, factor, num_layers, y);
-  }
+void run_propagate_backward(Layers& layers, Gradients& grad, Combine combine, int64_t num_layers,
+                            T* y) {
+  if (num_layers == 0) return grad.copy(layers, y);
+  const int64_t d = layers.d;
+  const double factor = combine_factor(combine, num_layers);
+  const auto column = [&](int64_t layer) { return combine == Combine::concat ? layer * d : 0; };
   // h = g_L, then h = M^T h + g_l for l = L-1 .. 0.
-  T* first = grad.is_spread() ? nullptr : layer_output(layers, num_layers, y);
-  Table<T> current = grad.spread(num_layers * d, layers, first);
-  if (num_layers == 0 && grad.is_spread()) {
-    return layers.copy_rows(current, nullptr, num_nodes, d, y, d);
-  }
+  Table<T> current;
   for (int64_t layer = num_layers - 1; layer >= 0; --layer) {
     T* out = layer_output(layers, layer, y);
     auto args = layers.layer_args(layer, current, out, d);
-    grad.set_base(args, layer * d);
+    if (layer == num_layers - 1) grad.set_x(args, column(num_layers));
+    if (combine != Combine::last) {
+      grad.set_base(args, column(layer));
+      args.factor = static_cast<Accumulate<T>>(layer == 0 ? factor : 1.0);
+    }
     layers.run_all(args);
     current = {out, d};
   }

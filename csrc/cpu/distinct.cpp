@@ -11,14 +11,16 @@ int64_t count_ids(const int64_t* ids, int64_t num_ids, int64_t size, int64_t* oc
   return distinct;
 }
 
-void place_ids(const int64_t* ids, int64_t num_ids, int64_t size, int64_t* occurrences,
+void place_ids(const int64_t* ids, int64_t num_ids, int64_t distinct, int64_t* occurrences,
                int64_t* rows, int64_t* places, int64_t* counts) {
-  int64_t place = 0;
-  for (int64_t id = 0; id < size; ++id) {
-    if (occurrences[id] == 0) continue;
+  // Without a branch, which would be wrong every other time: what an absent id writes is written
+  // over by the next one.
+  for (int64_t id = 0, place = 0; place < distinct; ++id) {
+    const int64_t count = occurrences[id];
     rows[place] = id;
-    counts[place] = occurrences[id];
-    occurrences[id] = place++;
+    counts[place] = count;
+    occurrences[id] = place;
+    place += count != 0;
   }
   for (int64_t i = 0; i < num_ids; ++i) places[i] = occurrences[ids[i]];
 }

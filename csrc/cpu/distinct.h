@@ -11,7 +11,7 @@ int64_t count_ids(const int64_t* ids, int64_t num_ids, int64_t size, int64_t* oc
 
 // Writes what count_ids found: rows and counts of the distinct ids, places of all. Occurrences
 // become places.
-void place_ids(const int64_t* ids, int64_t num_ids, int64_t size, int64_t* occurrences,
+void place_ids(const int64_t* ids, int64_t num_ids, int64_t distinct, int64_t* occurrences,
                int64_t* rows, int64_t* places, int64_t* counts);
 
 }  // namespace rlmrec_fast

@@ -1,4 +1,4 @@
-// Edge dropout of cpu/propagate.h: which entries of a graph are kept.
+// Which entries of a graph are kept: edge dropout and places of cpu/propagate.h.
 #include <cstring>
 
 #include "common/random.h"
@@ -83,6 +83,31 @@ void drop_edges(const DropoutArgs& args, int64_t part_begin, int64_t part_end) {
       }
     }
     args.part_end[part] = kept;
+  }
+}
+
+void place_edges(const PlaceArgs& args, int64_t part_begin, int64_t part_end) {
+  for (int64_t part = part_begin; part < part_end; ++part) {
+    const int64_t* bounds = args.partition + 2 * part;
+    int64_t kept = bounds[1];
+    const auto keep = [&](int64_t begin, int64_t end) {
+      for (int64_t entry = begin; entry < end; ++entry) {
+        const int32_t place = args.places[args.columns[entry]];
+        args.kept_places[kept] = place;  // there is room: kept <= entry
+        kept += place >= 0;
+      }
+    };
+    if (is_chunk(args, part)) {
+      keep(bounds[1], args.part_end != nullptr ? args.part_end[part] : bounds[3]);
+    } else {
+      for (int64_t row = bounds[0]; row < bounds[2]; ++row) {
+        args.kept_begin[row] = kept;
+        keep(args.row_begin != nullptr ? args.row_begin[row] : args.offsets[row],
+             args.row_end != nullptr ? args.row_end[row] : args.offsets[row + 1]);
+        args.kept_end[row] = kept;
+      }
+    }
+    args.kept_part_end[part] = kept;
   }
 }
 

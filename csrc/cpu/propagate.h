@@ -29,9 +29,9 @@ constexpr int64_t kChunk = 4096;
 
 template <class T>
 struct PropagateArgs {
-  // Matrix. Dropout moves the kept columns of each part to its front: then row r has the entries
-  // row_begin[r] .. row_end[r], and a part p that is a chunk of a long row ends at part_end[p];
-  // otherwise all three are null.
+  // Matrix. Dropout and place_edges move what they keep of each part to its front: then row r has
+  // the entries row_begin[r] .. row_end[r], and a part p that is a chunk of a long row ends at
+  // part_end[p]; otherwise all three are null.
   const int64_t* offsets = nullptr;
   const int32_t* columns = nullptr;
   const int64_t* partition = nullptr;
@@ -79,9 +79,30 @@ struct DropoutArgs {
   int64_t* part_end;
 };
 
+// For a table that has rows for some of the columns only.
+struct PlaceArgs {
+  const int64_t* offsets;
+  const int32_t* columns;
+  const int64_t* partition;
+  int64_t num_rows;
+  int64_t chunk;
+  // What dropout kept, or null.
+  const int64_t* row_begin;
+  const int64_t* row_end;
+  const int64_t* part_end;
+  const int32_t* places;  // by column: its row in the table, or below 0
+  // Out: the rows of those entries that have one, as dropout's kept columns.
+  int32_t* kept_places;
+  int64_t* kept_begin;
+  int64_t* kept_end;
+  int64_t* kept_part_end;
+};
+
 RLMREC_FAST_PER_ISA(
     // Chooses the kept entries of the parts.
     void drop_edges(const DropoutArgs& args, int64_t part_begin, int64_t part_end);
+    // Finds the entries of the parts whose columns have places.
+    void place_edges(const PlaceArgs& args, int64_t part_begin, int64_t part_end);
     // The layer for all rows of the parts; a chunk of a long row only fills its carry.
     template <class T>
     void propagate_parts(const PropagateArgs<T>& args, int64_t part_begin, int64_t part_end);

@@ -34,11 +34,12 @@ Pool& pool() {
 
 ScratchBlock allocate(size_t bytes) {
   const size_t alignment = bytes >= kHugePage ? kHugePage : kLine;
-  const size_t capacity = (bytes + alignment - 1) / alignment * alignment;
-  void* data = std::aligned_alloc(alignment, capacity);
-  if (data == nullptr) throw std::bad_alloc();
+  const size_t capacity = (bytes + kLine - 1) / kLine * kLine;
+  void* data = nullptr;
+  if (posix_memalign(&data, alignment, capacity) != 0) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
-  if (alignment == kHugePage) madvise(data, capacity, MADV_HUGEPAGE);  // only a hint
+  // Only a hint, and not for the end: a huge page takes its memory whole.
+  if (alignment == kHugePage) madvise(data, capacity / kHugePage * kHugePage, MADV_HUGEPAGE);
 #endif
   return {data, capacity};
 }

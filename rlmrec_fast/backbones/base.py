@@ -210,36 +210,36 @@ def members(ids: Tensor, size: int) -> Members:
 
 
 class RankingBackbone(Backbone):
-    """A backbone that learns from BPR alone, and so looks at the nodes of a batch and no others.
+    """A backbone that propagates and learns from BPR alone: its steps look at a batch's nodes only.
 
-    A subclass implements `forward` with rows. One that changes `views` or `terms` gets all rows.
+    A subclass says how it propagates. One that changes `forward`, `views` or `terms` is trained
+    like any other backbone.
     """
 
-    def forward(self, ego: Tensor, seed: Seed, rows: Tensor | None = None) -> Tensor:
-        """The final embeddings; see `Backbone.forward`.
+    def propagation(self, seed: Seed) -> dict[str, Any]:
+        """How final embeddings follow from ego embeddings: what `ops.propagate` takes beside them.
 
         Args:
-            ego: `[N, d]`, users first.
             seed: seed of whatever is random in training mode.
-            rows: int64 `[n]`, the nodes whose embeddings are wanted; None for all.
-
-        Returns:
-            `[N, d']`, or `[n, d']` where rows are given.
         """
         raise NotImplementedError
 
+    def forward(self, ego: Tensor, seed: Seed) -> Tensor:
+        """The final embeddings; see `Backbone.forward`."""
+        return ops.propagate(ego, self.graph, **self.propagation(seed))
+
     def own_terms(self, batch: Batch, seed: Seed) -> dict[str, Tensor]:
         """BPR on the final embeddings of the batch's nodes; see `Backbone.own_terms`."""
-        kind = type(self)
-        plain = kind.views is Backbone.views and kind.terms is Backbone.terms
-        # On a GPU a step must not wait for the number of nodes.
-        if not plain or must_not_wait(self.embedding):
+        own, plain = type(self), RankingBackbone
+        if (own.forward, own.views, own.terms) != (plain.forward, plain.views, plain.terms):
             return super().own_terms(batch, seed)
         first_item = self.graph.num_users
-        nodes = [batch.users, batch.positives + first_item, batch.negatives + first_item]
-        rows, places, _ = ops.distinct(torch.cat(nodes), self.graph.num_nodes)
-        table = self(self.embedding, seed, rows)
-        return {"rec_loss": ops.bpr_loss(table, None, *places.view(3, len(batch.users)))}
+        nodes = (batch.users, batch.positives + first_item, batch.negatives + first_item)
+        how = self.propagation(seed)
+        loss = ops.propagated_bpr_loss(
+            self.embedding, self.graph, how.pop("num_layers"), *nodes, **how
+        )
+        return {"rec_loss": loss}
 
 
 def squared_norm(parameters: Iterable[Tensor]) -> Tensor:

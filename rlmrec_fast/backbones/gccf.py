@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rlmrec_fast import ops
 from rlmrec_fast.backbones.base import RankingBackbone, check_bounds
@@ -56,6 +58,6 @@ class GCCF(RankingBackbone):
         """(L + 1) d."""
         return (self.num_layers + 1) * super().final_dim
 
-    def forward(self, ego: Tensor, seed: Seed, rows: Tensor | None = None) -> Tensor:
-        """All layers side by side; see `RankingBackbone.forward`."""
-        return ops.propagate(ego, self.graph, self.num_layers, combine="concat", rows=rows)
+    def propagation(self, seed: Seed) -> dict[str, Any]:
+        """All layers side by side; see `RankingBackbone.propagation`."""
+        return {"num_layers": self.num_layers, "combine": "concat"}

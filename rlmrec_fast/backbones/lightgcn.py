@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
 
-from rlmrec_fast import ops
 from rlmrec_fast.backbones.base import RankingBackbone, check_bounds
 from rlmrec_fast.graph import InteractionGraph
 from rlmrec_fast.ops.random import Seed
@@ -45,9 +44,7 @@ class LightGCN(RankingBackbone):
         self.num_layers = num_layers
         self.keep_rate = keep_rate
 
-    def forward(self, ego: Tensor, seed: Seed, rows: Tensor | None = None) -> Tensor:
-        """The sum of all layers; see `RankingBackbone.forward`."""
+    def propagation(self, seed: Seed) -> dict[str, Any]:
+        """The sum of all layers; see `RankingBackbone.propagation`."""
         keep_rate = self.keep_rate if self.training else 1.0
-        return ops.propagate(
-            ego, self.graph, self.num_layers, keep_rate=keep_rate, seed=seed, rows=rows
-        )
+        return {"num_layers": self.num_layers, "keep_rate": keep_rate, "seed": seed}

@@ -10,6 +10,7 @@ from rlmrec_fast.ops.lse_matmul import lse_matmul
 from rlmrec_fast.ops.neighbors import neighbor_overlap, neighbors
 from rlmrec_fast.ops.project import project
 from rlmrec_fast.ops.propagate import edge_mask, propagate
+from rlmrec_fast.ops.propagated_bpr import propagated_bpr_loss
 from rlmrec_fast.ops.random import derive_seed
 from rlmrec_fast.ops.rank import RankingMetrics, rank, ranking_metrics
 from rlmrec_fast.ops.reconstruction import reconstruction_loss
@@ -37,6 +38,7 @@ __all__ = [
     "neighbors",
     "project",
     "propagate",
+    "propagated_bpr_loss",
     "rank",
     "ranking_metrics",
     "reconstruction_loss",

@@ -69,7 +69,7 @@ def bpr_loss(
         table.float() if table is not None and table.dtype not in FLOAT_TYPES else table
         for table in (user_embedding, item_embedding)
     ]
-    losses: Tensor = _bpr(*tables, *ids)[0]
+    losses: Tensor = apply_bpr(*tables, *ids)[0]
     if reduction == "none":
         return losses
     total = stable_sum(losses)
@@ -111,9 +111,11 @@ def _backward(ctx: Any, grad_losses: Tensor | None, _: None) -> tuple[Tensor | N
     if grad_losses is None:
         return (None,) * 5
     slopes, embedding, item_embedding, *ids = ctx.saved_tensors
-    grad, item_grad = _bpr_backward(grad_losses, slopes, embedding, item_embedding, *ids)
+    grad, item_grad = apply_bpr_backward(grad_losses, slopes, embedding, item_embedding, *ids)
     return (grad, None if item_embedding is None else item_grad, None, None, None)
 
 
-_bpr = differentiable("rlmrec_fast::bpr", _backward, _setup)
-_bpr_backward = differentiable("rlmrec_fast::bpr_backward", refuse_second_derivative("bpr_loss"))
+apply_bpr = differentiable("rlmrec_fast::bpr", _backward, _setup)
+apply_bpr_backward = differentiable(
+    "rlmrec_fast::bpr_backward", refuse_second_derivative("bpr_loss")
+)

@@ -64,27 +64,14 @@ def propagate(
         TypeError: an argument is of a wrong type.
         ValueError: a shape or value is out of range.
     """
-    check_interaction_graph("propagate", graph)
-    check_table("propagate", "x", x, STORAGE_TYPES, graph.num_nodes)
-    _check_settings(num_layers, combine, noise)
-    _check_keep_rate("propagate", keep_rate)
-    check_same("propagate", ("x", x), ("graph", graph.offsets))
+    check_propagation("propagate", x, graph, num_layers, combine, keep_rate)
+    if not 0 <= noise < 1e30:
+        raise ValueError(f"propagate: noise must be finite and not negative (got {noise})")
     if rows is not None:
         rows = check_ids("propagate", "rows", rows)
-    table: Tensor = _propagate(
-        x,
-        graph.offsets,
-        graph.columns,
-        graph.scale(x.dtype),
-        graph.partition,
-        seed_tensor("propagate", seed),
-        rows,
-        num_layers,
-        COMBINES.index(combine),
-        float(keep_rate),
-        float(noise),
-        False,
-    )
+    arrays = graph_arrays("propagate", x, graph, seed)
+    settings = (num_layers, COMBINES.index(combine), float(keep_rate))
+    table: Tensor = apply_propagate(x, *arrays, rows, *settings, float(noise), False)
     return table
 
 
@@ -93,7 +80,7 @@ def layer_of_ones(x: Tensor, graph: InteractionGraph) -> Tensor:
     ones = graph.scale(x.dtype).new_ones(graph.num_nodes)
     last, seed = COMBINES.index("last"), seed_tensor("propagate", 0)
     rows = (graph.offsets, graph.columns, ones, graph.partition, seed, None)
-    table: Tensor = _propagate(x, *rows, 1, last, 1.0, 0.0, False)
+    table: Tensor = apply_propagate(x, *rows, 1, last, 1.0, 0.0, False)
     return table
 
 
@@ -121,6 +108,27 @@ def edge_mask(graph: InteractionGraph, keep_rate: float, seed: Seed) -> Tensor:
     return mask
 
 
+def graph_arrays(op: str, x: Tensor, graph: InteractionGraph, seed: Seed) -> tuple[Tensor, ...]:
+    """What the native operators take of a graph, for a table x, and the seed."""
+    scale = graph.scale(x.dtype)
+    return graph.offsets, graph.columns, scale, graph.partition, seed_tensor(op, seed)
+
+
+def check_propagation(
+    op: str, x: Tensor, graph: InteractionGraph, num_layers: int, combine: str, keep_rate: float
+) -> None:
+    """Refuses what `propagate` cannot work on."""
+    check_interaction_graph(op, graph)
+    check_table(op, "x", x, STORAGE_TYPES, graph.num_nodes)
+    check_integer(op, "num_layers", num_layers)
+    if num_layers < 0:
+        raise ValueError(f"{op}: num_layers must not be negative (got {num_layers})")
+    if combine not in COMBINES:
+        raise ValueError(f"{op}: combine must be one of {COMBINES} (got {combine!r})")
+    _check_keep_rate(op, keep_rate)
+    check_same(op, ("x", x), ("graph", graph.offsets))
+
+
 def check_interaction_graph(op: str, graph: InteractionGraph) -> None:
     """Refuses what is not an `InteractionGraph`."""
     if not isinstance(graph, InteractionGraph):
@@ -130,16 +138,6 @@ def check_interaction_graph(op: str, graph: InteractionGraph) -> None:
 def _check_keep_rate(op: str, keep_rate: float) -> None:
     if not 0 < keep_rate <= 1:
         raise ValueError(f"{op}: keep_rate must be in (0, 1] (got {keep_rate})")
-
-
-def _check_settings(num_layers: int, combine: str, noise: float) -> None:
-    check_integer("propagate", "num_layers", num_layers)
-    if num_layers < 0:
-        raise ValueError(f"propagate: num_layers must not be negative (got {num_layers})")
-    if combine not in COMBINES:
-        raise ValueError(f"propagate: combine must be one of {COMBINES} (got {combine!r})")
-    if not 0 <= noise < 1e30:
-        raise ValueError(f"propagate: noise must be finite and not negative (got {noise})")
 
 
 @torch.library.register_fake("rlmrec_fast::propagate")
@@ -195,7 +193,7 @@ def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grad_x = _propagate_backward(grad, *ctx.saved_tensors, *ctx.settings)
+    grad_x = apply_propagate_backward(grad, *ctx.saved_tensors, *ctx.settings)
     return (grad_x, *[None] * 11)
 
 
@@ -206,11 +204,11 @@ def _setup_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _double_backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    grad_grad = _propagate(grad, *ctx.saved_tensors, *ctx.settings)
+    grad_grad = apply_propagate(grad, *ctx.saved_tensors, *ctx.settings)
     return (grad_grad, *[None] * 10)
 
 
-_propagate = differentiable("rlmrec_fast::propagate", _backward, _setup)
-_propagate_backward = differentiable(
+apply_propagate = differentiable("rlmrec_fast::propagate", _backward, _setup)
+apply_propagate_backward = differentiable(
     "rlmrec_fast::propagate_backward", _double_backward, _setup_backward
 )

@@ -220,6 +220,23 @@ def bpr_loss(
     return losses.mean() if reduction == "mean" else losses.sum()
 
 
+def propagated_bpr_loss(
+    x: Tensor,
+    graph: InteractionGraph,
+    num_layers: int,
+    users: Tensor,
+    positives: Tensor,
+    negatives: Tensor,
+    *,
+    combine: Combine = "sum",
+    keep_rate: float = 1.0,
+    seed: Seed = 0,
+) -> Tensor:
+    """See `rlmrec_fast.ops.propagated_bpr_loss`."""
+    table = propagate(x, graph, num_layers, combine=combine, keep_rate=keep_rate, seed=seed)
+    return bpr_loss(table, None, users, positives, negatives)
+
+
 def distinct(ids: Tensor, size: int, padded: bool = False) -> Distinct:
     """As :func:`rlmrec_fast.ops.distinct`."""
     rows, places, counts = ids.unique(return_inverse=True, return_counts=True)

@@ -89,7 +89,8 @@ def lasting(model: Recommender, optimizer: torch.optim.Optimizer) -> list[Tensor
 
 @pytest.fixture
 def as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (autocf, base, contrastive, importlib.import_module("rlmrec_fast.ops.info_nce")):
+    operators = (f"rlmrec_fast.ops.{name}" for name in ("info_nce", "propagated_bpr"))
+    for module in (autocf, base, contrastive, *map(importlib.import_module, operators)):
         monkeypatch.setattr(module, "must_not_wait", lambda _: True)
 
 
@@ -127,7 +128,7 @@ def steps(take: Callable[..., Terms], model: Recommender, optimizer: Any, count:
     return [replayed(make_batch(model, 40), seed, seed)["rec_loss"] for seed in range(count)]
 
 
-def test_what_the_host_decides_would_be_noticed():
+def test_what_the_host_decides_would_be_noticed(as_on_a_gpu):
     losses = []
     for look in (lambda seed: seed, lambda seed: int(seed)):
         model = make_model("lightgcn", "none", DATA, keep_rate=0.5)
@@ -144,7 +145,7 @@ def test_what_the_host_decides_would_be_noticed():
     assert set(baked[WARM_UP:]) == {baked[WARM_UP]}
 
 
-def test_terms_are_left_alone_by_later_steps():
+def test_terms_are_left_alone_by_later_steps(as_on_a_gpu):
     model = make_model("lightgcn", "none", DATA, keep_rate=0.5)
     optimizer = create_optimizer(model, 0.01)
 

@@ -30,7 +30,8 @@ MODELS = [*((name, "none") for name in BACKBONES), *(("lightgcn", a) for a in AL
 
 @pytest.fixture
 def nobody_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (autocf, base, contrastive, importlib.import_module("rlmrec_fast.ops.info_nce")):
+    operators = (f"rlmrec_fast.ops.{name}" for name in ("info_nce", "propagated_bpr"))
+    for module in (autocf, base, contrastive, *map(importlib.import_module, operators)):
         monkeypatch.setattr(module, "must_not_wait", lambda _: True)
 
 

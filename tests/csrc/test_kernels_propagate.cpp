@@ -235,6 +235,58 @@ TEST(propagation_over_kept_entries_is_right) {
   }
 }
 
+TEST(propagation_of_a_table_of_some_rows_is_that_of_a_table_with_zeros) {
+  const Matrix& m = matrix();
+  const int64_t d = 9;
+  const Kept dropped(false);
+  const auto scale = random_values<float>(Matrix::kRows, 4);
+  auto x = random_values<float>(Matrix::kRows * d, 1);
+  // Two rows in three, in an order of their own.
+  std::vector<int32_t> places(Matrix::kRows, -1);
+  std::vector<float> some, some_scale;
+  for (int64_t row = Matrix::kRows - 1; row >= 0; --row) {
+    if (row % 3 == 1) {
+      std::fill_n(x.begin() + row * d, d, 0.0f);
+    } else {
+      places[row] = static_cast<int32_t>(some_scale.size());
+      some.insert(some.end(), x.begin() + row * d, x.begin() + (row + 1) * d);
+      some_scale.push_back(scale[row]);
+    }
+  }
+  for (const bool dropout : {false, true}) {
+    PropagateArgs<float> args = m.args<float>(d);
+    if (dropout) {
+      args.columns = dropped.columns.data();
+      args.row_begin = dropped.row_begin.data();
+      args.row_end = dropped.row_end.data();
+      args.part_end = dropped.part_end.data();
+    }
+    std::vector<float> expected(x.size()), y(x.size());
+    args.column_scale = scale.data();
+    args.x = x.data();
+    args.y = expected.data();
+    args.x_stride = args.y_stride = d;
+    run(args, 2);
+
+    std::vector<int32_t> kept_places(m.columns.size());
+    std::vector<int64_t> begin(Matrix::kRows), end(Matrix::kRows), part_end(m.num_parts());
+    const PlaceArgs place_args{args.offsets,   args.columns,       args.partition, args.num_rows,
+                               args.chunk,     args.row_begin,     args.row_end,   args.part_end,
+                               places.data(),  kept_places.data(), begin.data(),   end.data(),
+                               part_end.data()};
+    RLMREC_FAST_CALL(place_edges, place_args, 0, m.num_parts());
+    args.columns = kept_places.data();
+    args.row_begin = begin.data();
+    args.row_end = end.data();
+    args.part_end = part_end.data();
+    args.column_scale = some_scale.data();
+    args.x = some.data();
+    args.y = y.data();
+    run(args, 2);
+    CHECK(y == expected);
+  }
+}
+
 // y = weight * x through a matrix of one entry.
 template <class T>
 void scale_row(const T* x, T* y, int64_t d, float weight) {

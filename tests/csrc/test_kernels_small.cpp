@@ -106,7 +106,7 @@ TEST(distinct_ids_are_ascending_and_found_again) {
   const std::int64_t found = count_ids(ids.data(), 6, 8, occurrences.data());
   CHECK(found == 3);
   Ids rows(3), counts(3);
-  place_ids(ids.data(), 6, 8, occurrences.data(), rows.data(), places.data(), counts.data());
+  place_ids(ids.data(), 6, found, occurrences.data(), rows.data(), places.data(), counts.data());
   CHECK(rows == Ids({0, 2, 6}));
   CHECK(counts == Ids({2, 1, 3}));
   CHECK(places == Ids({2, 0, 2, 1, 2, 0}));

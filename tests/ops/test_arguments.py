@@ -41,6 +41,14 @@ GOOD: dict[str, dict[str, Any]] = {
         "positives": IDS,
         "negatives": IDS,
     },
+    "propagated_bpr_loss": {
+        "x": torch.zeros(70, 2),
+        "graph": GRAPH,
+        "num_layers": 2,
+        "users": IDS,
+        "positives": IDS,
+        "negatives": IDS,
+    },
     "distinct": {"ids": torch.tensor([2, 0, 2]), "size": 4},
     "gather": {"table": torch.zeros(4, 3), "rows": IDS},
     "sample_negatives": {"graph": GRAPH, "seed": 0},
@@ -257,6 +265,24 @@ CASES = [
         ("propagate", "rows", torch.tensor([0, bad]), ValueError, rf"\[0, 70\) \(got {bad} at pos")
         for bad in (70, -1, 2**40)
     ],
+    *[("propagated_bpr_loss", "x", *case) for case in TABLE_CASES],
+    ("propagated_bpr_loss", "x", torch.zeros(69, 2), ValueError, r"must have 70 rows \(got 69\)"),
+    ("propagated_bpr_loss", "graph", MATRIX, TypeError, r"must be an InteractionGraph \(got Weigh"),
+    ("propagated_bpr_loss", "num_layers", -1, ValueError, r"must not be negative \(got -1\)"),
+    ("propagated_bpr_loss", "combine", "max", ValueError, r"must be one of .* \(got 'max'\)"),
+    *[("propagated_bpr_loss", "keep_rate", *case) for case in RATE_CASES],
+    *[("propagated_bpr_loss", "seed", *case) for case in SEED_CASES],
+    *[
+        ("propagated_bpr_loss", name, *case)
+        for name in ("users", "positives", "negatives")
+        for case in (
+            *IDS_CASES,
+            (torch.tensor([0, 70]), ValueError, r"\[0, 70\) \(got 70 at position 1\)"),
+            (torch.tensor([-1, 0]), ValueError, r"\[0, 70\) \(got -1 at position 0\)"),
+            (IDS.to(META), ValueError, "must be on cpu like x"),
+        )
+    ],
+    ("propagated_bpr_loss", "negatives", IDS[:1], ValueError, r"2 elements like users \(got 1\)"),
     ("edge_mask", "graph", MATRIX, TypeError, r"must be an InteractionGraph \(got WeightedGraph\)"),
     *[("edge_mask", "keep_rate", *case) for case in RATE_CASES],
     *[("edge_mask", "seed", *case) for case in SEED_CASES],

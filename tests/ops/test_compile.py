@@ -41,6 +41,13 @@ def test_propagate_compiles(combine):
     assert_compiles(work, x, rows)
 
 
+def test_propagated_bpr_loss_compiles():
+    graph = make_graph("random")
+    x = torch.randn(graph.num_nodes, 7, requires_grad=True)
+    ids = [torch.randint(graph.num_nodes, (20,)) for _ in range(3)]
+    assert_compiles(lambda x, *ids: ops.propagated_bpr_loss(x * 2, graph, 2, *ids), x, *ids)
+
+
 def test_spmm_compiles():
     graph = make_weighted_graph()
     x = torch.randn(graph.num_columns, 5, requires_grad=True)

@@ -75,6 +75,10 @@ def test_gradients_on_graphs_of_every_shape_are_those_of_autograd(name):
     graph = make_graph(name)
     check_gradient(graph, 2, 3, torch.float32, keep_rate=0.7, seed=9)
     check_gradient(graph, 2, 3, torch.float64, combine="concat", rows=torch.tensor([1, 1, 0]))
+    some = torch.randperm(graph.num_nodes)[: (graph.num_nodes + 1) // 2]
+    for combine in COMBINES:
+        check_gradient(graph, 2, 17, torch.float64, combine=combine, rows=some)
+        check_gradient(graph, 3, 3, torch.float64, combine=combine, keep_rate=0.6, rows=some)
 
 
 @pytest.mark.parametrize("combine", COMBINES)

@@ -24,6 +24,7 @@ from rlmrec_fast.ops import (
     neighbor_overlap,
     neighbors,
     propagate,
+    propagated_bpr_loss,
     rank,
     ranking_metrics,
     reconstruction_loss,
@@ -84,6 +85,17 @@ def test_propagate(combine, dtype):
             *with_gradients(propagate(x, PARTS, 3, **settings), x),
             *with_gradients(propagate(x, PARTS, 2, **settings, noise=0.1, rows=rows), x),
         ]
+
+    assert_same_for_any_number_of_threads(work)
+
+
+@pytest.mark.parametrize("combine", COMBINES)
+def test_propagated_bpr_loss(combine):
+    def work() -> list[Tensor]:
+        x = torch.randn(NODES, 19, requires_grad=True)
+        ids = [torch.randint(NODES, (3000,)) for _ in range(3)]
+        settings = {"combine": combine, "keep_rate": 0.7, "seed": 3}
+        return with_gradients(propagated_bpr_loss(x, PARTS, 3, *ids, **settings), x)
 
     assert_same_for_any_number_of_threads(work)
 

@@ -16,8 +16,8 @@ TEST(cuda_distinct_ids_are_those_of_the_cpu) {
       std::vector<int64_t> counted(size);
       const int64_t found = rlmrec_fast::count_ids(list.data(), num_ids, size, counted.data());
       std::vector<int64_t> rows(found), places(num_ids), counts(found);
-      rlmrec_fast::place_ids(list.data(), num_ids, size, counted.data(), rows.data(), places.data(),
-                             counts.data());
+      rlmrec_fast::place_ids(list.data(), num_ids, found, counted.data(), rows.data(),
+                             places.data(), counts.data());
 
       const auto ids = simt::input("ids", list);
       auto occurrences = simt::inout("occurrences", std::vector<int64_t>(size + 1, 0));

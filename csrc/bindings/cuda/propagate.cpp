@@ -49,7 +49,7 @@ struct Layers {
     if (!table) table = new_table();
     return table.get();
   }
-  DeviceMemory<T> new_table(bool needed = true) const { return {like, needed ? num_nodes * d : 0}; }
+  DeviceMemory<T> new_table() const { return {like, num_nodes * d}; }
 
   cuda::LayerArgs<T> layer_args(int64_t layer, Table<T> x, T* y, int64_t y_stride) const {
     cuda::LayerArgs<T> layer_args = args;
@@ -145,9 +145,12 @@ struct Gradients {
     table = {all.get(), width};
   }
 
-  bool is_spread() const { return true; }
-  Table<T> spread(int64_t column, const Layers<T>&, T*) const {
-    return {table.data + column, table.stride};
+  void copy(const Layers<T>& layers, T* y) const {
+    layers.copy_rows(table, nullptr, layers.num_nodes, layers.d, y, layers.d);
+  }
+  void set_x(cuda::LayerArgs<T>& args, int64_t column) const {
+    args.x = table.data + column;
+    args.x_stride = table.stride;
   }
   void set_base(cuda::LayerArgs<T>& args, int64_t column) const {
     args.base = table.data + column;
