@@ -119,7 +119,5 @@ class _PropagatedBpr(Function):
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
         x, *arrays, rows, grad_table = ctx.saved_tensors
-        if grad.item() != 1:
-            grad_table = (grad_table * grad).to(x.dtype)
         grad_x = apply_propagate_backward(grad_table, *arrays, rows, *ctx.settings, False)
-        return once(_OP, (grad_x, *[None] * 8), x)
+        return once(_OP, (grad_x.mul_(grad), *[None] * 8), x)

@@ -43,9 +43,8 @@ class Concatenated(LightGCN):
     def final_dim(self) -> int:
         return 2 * self.embedding.shape[1]
 
-    def forward(self, ego: Tensor, seed: int, rows: Tensor | None = None) -> Tensor:
-        first = ego if rows is None else ego[rows]
-        return torch.cat([first, super().forward(ego, seed, rows)], 1)
+    def forward(self, ego: Tensor, seed: int) -> Tensor:
+        return torch.cat([ego, super().forward(ego, seed)], 1)
 
 
 class ThreeViews(LightGCN):
