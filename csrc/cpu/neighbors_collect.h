@@ -327,9 +327,10 @@ void drop_by_cosine(const NeighborArgs<T>& args, int64_t place) {
 // more (once in a thousand times), if their order is random.
 template <class T>
 int64_t likely_rank(const NeighborArgs<T>& args, int64_t place) {
-  // Without a limit it has collected all of them.
-  const int64_t compared =
-      args.limits[place] == -kNever ? args.counts[place] : args.compared[place / kNeighborBlock];
+  int64_t compared = args.compared[place / kNeighborBlock];
+  // Without a limit it has collected all of them, but for a place that is screened once more, when
+  // nothing is left to guess.
+  if (args.limits[place] == -kNever && compared < args.num_rows) compared = args.counts[place];
   const double mean = static_cast<double>(compared) / static_cast<double>(args.num_rows) *
                       static_cast<double>(args.k);
   const double rank = mean + 3 * std::sqrt(mean) + 4;
