@@ -319,8 +319,10 @@ void drop_by_cosine(const NeighborArgs<T>& args, int64_t place) {
     places[c] = near[c].place;
   }
   args.counts[place] = static_cast<int32_t>(args.k);
-  const double kth = near[args.k - 1].cosine;
-  args.limits[place] = std::max(args.limits[place], next_below(kth - args.margins[place]));
+  const float limit = next_below(near[args.k - 1].cosine - args.margins[place]);
+  // Whatever a guess kept out is below the kth of these: it was right.
+  if (limit >= args.guesses[place]) args.guesses[place] = -kNever;
+  args.limits[place] = std::max(args.limits[place], limit);
 }
 
 // How many of the k nearest of a place are among those that it has been compared with: hardly ever
